@@ -1,0 +1,3 @@
+//! The encrypted path of one participant: ICE, DTLS and SRTP.
+
+pub mod handshake;

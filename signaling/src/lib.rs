@@ -1,0 +1,1 @@
+//! Sessions, messages and SDP negotiation, sans-I/O.
