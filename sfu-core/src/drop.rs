@@ -1,0 +1,114 @@
+//! Why things are dropped, and how often: every packet that goes no further is counted under one reason.
+
+/// Why a datagram, packet or reference was dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(usize)]
+pub enum DropReason {
+    /// First byte in none of RFC 7983's ranges, or too short for its class.
+    UnknownClass,
+    /// STUN that doesn't parse, or isn't a Binding request.
+    StunMalformed,
+    /// STUN for a ufrag that nobody has.
+    StunUnknownUser,
+    /// STUN whose MESSAGE-INTEGRITY or FINGERPRINT is wrong.
+    StunUnauthenticated,
+    /// More remote addresses than a transport may have.
+    StunTooManyPaths,
+    /// Not STUN, from an address that passed no check.
+    UnknownAddress,
+    /// DTLS for a transport whose remote description is not known yet.
+    DtlsTooEarly,
+    /// RTP or RTCP before the handshake ended.
+    SrtpTooEarly,
+    SrtpMalformed,
+    SrtpAuthFailed,
+    SrtpReplayed,
+    SrtpTooOld,
+    SrtpTooManySsrcs,
+    /// The sender used up its packet index.
+    SrtpIndexExhausted,
+    RtpMalformed,
+    RtcpMalformed,
+    /// RTP that no track of the publisher claims.
+    UnknownStream,
+    /// A payload type that the m-section didn't negotiate.
+    UnknownPayloadType,
+    /// An SSRC that a newer one has replaced.
+    RetiredSsrc,
+    /// The original or its retransmission was here already.
+    Duplicate,
+    /// Older than the packet store reaches.
+    TooOld,
+    /// The track is muted.
+    Muted,
+    /// Padding without payload: a publisher's probe.
+    PaddingOnly,
+    /// RTX that repeats nothing we know.
+    RtxUnusable,
+    /// Payload longer than what can be forwarded in one datagram.
+    TooLarge,
+    /// A queued reference whose packet has left the store.
+    LeftStore,
+    /// A subscriber's pacer queue was full.
+    PacerFull,
+    /// The queue of control datagrams was full.
+    ControlFull,
+    /// A NACK for a packet that isn't in the history, or beyond its budget.
+    NackRefused,
+    /// Feedback about an SSRC that we don't send, or receive.
+    UnknownFeedback,
+}
+
+impl DropReason {
+    pub const COUNT: usize = DropReason::UnknownFeedback as usize + 1;
+}
+
+/// Everything that one worker counts. Plain numbers, copied out by the worker thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counters {
+    dropped: [u64; DropReason::COUNT],
+    pub datagrams_received: u64,
+    pub rtp_received: u64,
+    pub rtp_forwarded: u64,
+    pub rtx_sent: u64,
+    pub rtx_received: u64,
+    pub nacks_sent: u64,
+    pub nacks_received: u64,
+    pub keyframe_requests_sent: u64,
+    pub keyframe_requests_received: u64,
+    pub layer_switches: u64,
+    pub datagrams_sent: u64,
+    pub runs_sent: u64,
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters {
+            dropped: [0; DropReason::COUNT],
+            datagrams_received: 0,
+            rtp_received: 0,
+            rtp_forwarded: 0,
+            rtx_sent: 0,
+            rtx_received: 0,
+            nacks_sent: 0,
+            nacks_received: 0,
+            keyframe_requests_sent: 0,
+            keyframe_requests_received: 0,
+            layer_switches: 0,
+            datagrams_sent: 0,
+            runs_sent: 0,
+        }
+    }
+}
+
+impl Counters {
+    pub fn drop(&mut self, reason: DropReason) {
+        if let Some(count) = self.dropped.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped.get(reason as usize).copied().unwrap_or_default()
+    }
+}
