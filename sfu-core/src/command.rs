@@ -1,7 +1,9 @@
 //! What the control plane asks of a worker: plain values, applied in order. Knows nothing of SDP.
 
 use crate::transport::handshake::{DtlsRole, Fingerprint};
-use crate::unit::{ClockRate, Kind, LayerId, Mid, ParticipantId, Pt, Rid, RoomId, SlotId, Ssrc, TrackId, TransportId};
+use crate::unit::{
+    ClockRate, Kind, LayerId, Mid, ParticipantId, Pt, Rid, RoomId, SlotId, Ssrc, TrackId, TransportId,
+};
 
 /// An instruction to the engine. Ids are chosen by the control plane and never reused.
 #[derive(Clone, PartialEq, Debug)]
