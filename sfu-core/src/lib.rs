@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod config;
+pub mod demux;
 pub mod event;
 pub mod transport;
 pub mod unit;
