@@ -49,6 +49,10 @@ pub enum DropReason {
     TooLarge,
     /// A queued reference whose packet has left the store.
     LeftStore,
+    /// A packet from before a switch, or too late for the rewriter.
+    TooLate,
+    /// A second seal under one index was prevented; never happens unless the engine is wrong.
+    SealedBefore,
     /// A subscriber's pacer queue was full.
     PacerFull,
     /// The queue of control datagrams was full.

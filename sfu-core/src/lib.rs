@@ -12,10 +12,19 @@
 
 pub mod command;
 pub mod config;
+pub mod demux;
 pub mod drop;
 pub mod event;
+mod guard;
 pub mod output;
+mod pacer;
+mod packet;
+mod packet_store;
+mod peer;
+mod publisher;
+mod room;
 mod sfu;
+mod subscriber;
 pub mod transport;
 pub mod unit;
 pub mod wire;

@@ -69,6 +69,11 @@ impl SendBatch {
         self.bytes.get_mut(self.used..)?.get_mut(..SendBatch::DATAGRAM_MAX)
     }
 
+    /// Whether [`SendBatch::reserve`] would succeed.
+    pub fn has_room(&self) -> bool {
+        self.runs.len() < self.runs_max && self.used + SendBatch::DATAGRAM_MAX <= self.bytes.len()
+    }
+
     /// Takes the first `len` bytes of the reserved room as a datagram for `path`.
     pub fn commit(&mut self, path: Path, len: usize) {
         debug_assert!(len > 0 && len <= SendBatch::DATAGRAM_MAX);

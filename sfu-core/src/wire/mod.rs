@@ -1,1 +1,8 @@
-//! Bytes to fields and back.
+//! Bytes to fields and back. Every parser is total: any bytes may come.
+
+pub mod payload;
+pub mod rtcp;
+pub mod rtp;
+pub mod rtp_ext;
+pub mod rtx;
+pub mod stun;

@@ -1,0 +1,62 @@
+//! A received packet, parsed once: everything that forwarding needs, without the payload's bytes.
+
+use crate::unit::{ExtSeq, LayerId, RtpTime, Time};
+use crate::wire::payload::PayloadDescriptor;
+use crate::wire::rtp_ext::{AbsCaptureTime, AudioLevel, PlayoutDelay, VideoOrientation};
+
+/// Where a track lives in the worker's slab.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TrackIx(pub usize);
+
+/// Where a participant's transport lives in the worker's slab.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct PeerIx(pub usize);
+
+/// One life of one layer: a new SSRC begins a new stream. Unique in the worker, never reused, so that a reference
+/// into a stream that has ended finds nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct StreamId(pub u64);
+
+/// The stream that a packet came in on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StreamRef {
+    pub track: TrackIx,
+    pub layer: LayerId,
+    pub stream: StreamId,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Packet {
+    pub seq: ExtSeq,
+    pub rtp_time: RtpTime,
+    pub received: Time,
+    pub marker: bool,
+    /// Index of the payload type in the track's list.
+    pub format: u8,
+    pub descriptor: PayloadDescriptor,
+    pub carried: Carried,
+}
+
+/// Header extensions that travel on to subscribers that negotiated them.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Carried {
+    pub audio_level: Option<AudioLevel>,
+    pub abs_capture_time: Option<AbsCaptureTime>,
+    pub video_orientation: Option<VideoOrientation>,
+    pub playout_delay: Option<PlayoutDelay>,
+}
+
+#[cfg(test)]
+impl Packet {
+    pub fn for_test(seq: ExtSeq) -> Packet {
+        Packet {
+            seq,
+            rtp_time: RtpTime(0),
+            received: Time::ZERO,
+            marker: false,
+            format: 0,
+            descriptor: PayloadDescriptor::Opaque,
+            carried: Carried::default(),
+        }
+    }
+}

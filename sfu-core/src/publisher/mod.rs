@@ -1,0 +1,243 @@
+//! One participant's uplink: binds SSRCs to tracks and layers, counts and keeps what arrives, and writes the
+//! feedback that the publisher needs. Doesn't know who watches.
+
+pub mod keyframe_requests;
+pub mod nack_generator;
+pub mod receiver_report;
+pub mod recv_stream;
+pub mod source_clock;
+pub mod track;
+pub mod twcc_recorder;
+
+mod bind;
+mod feedback;
+
+pub use bind::{Bindings, Bound};
+pub use feedback::Feedback;
+
+use crate::command::Codec;
+use crate::drop::DropReason;
+use crate::packet::StreamId;
+use crate::packet::{Carried, Packet, StreamRef, TrackIx};
+use crate::publisher::nack_generator::Gap;
+use crate::publisher::recv_stream::RecvStream;
+use crate::publisher::source_clock::SourceClock;
+use crate::publisher::track::Track;
+use crate::publisher::twcc_recorder::TwccRecorder;
+use crate::unit::{ExtSeq, NtpTime, RtpTime, Ssrc, Time};
+use crate::wire::payload::PayloadDescriptor;
+use crate::wire::payload::vp8::Vp8Descriptor;
+use crate::wire::rtp::RtpHeader;
+use crate::wire::rtp_ext::{ExtensionMap, Extensions};
+use crate::wire::rtx;
+
+/// All tracks of a worker.
+pub type Tracks = slab::Slab<Track>;
+
+/// One opened RTP packet.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    pub header: &'a RtpHeader,
+    /// The unwrapped sequence number that SRTP authenticated.
+    pub index: ExtSeq,
+    pub extensions: &'a Extensions,
+    pub payload: &'a [u8],
+}
+
+/// What became of a packet that wasn't dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fresh {
+    pub source: StreamRef,
+    pub seq: ExtSeq,
+    /// Nothing but padding: slots close the gap.
+    pub padding_only: bool,
+}
+
+#[derive(Debug)]
+pub struct Publisher {
+    pub tracks: Vec<TrackIx>,
+    pub extensions: ExtensionMap,
+    pub bindings: Bindings,
+    pub twcc: TwccRecorder,
+    pub clock: SourceClock,
+    pub feedback: Feedback,
+    next_stream: StreamIds,
+}
+
+/// Hands out stream ids that are unique in the worker: the peer's serial number above, a count below.
+#[derive(Debug)]
+pub struct StreamIds(u64);
+
+impl StreamIds {
+    /// `serial` is unique among all peers that the worker ever had.
+    pub fn new(serial: u32) -> StreamIds {
+        StreamIds(u64::from(serial) << 32)
+    }
+
+    fn next(&mut self) -> StreamId {
+        self.0 += 1;
+        StreamId(self.0)
+    }
+}
+
+impl Publisher {
+    pub fn new(serial: u32, local_ssrc: Ssrc) -> Publisher {
+        Publisher {
+            tracks: Vec::new(),
+            extensions: ExtensionMap::default(),
+            bindings: Bindings::default(),
+            twcc: TwccRecorder::default(),
+            clock: SourceClock::default(),
+            feedback: Feedback::new(local_ssrc),
+            next_stream: StreamIds::new(serial),
+        }
+    }
+
+    /// Takes one RTP packet: binds, counts, keeps.
+    pub fn receive(
+        &mut self,
+        now: Time,
+        incoming: &Incoming<'_>,
+        tracks: &mut Tracks,
+    ) -> Result<Fresh, DropReason> {
+        if let Some(seq) = incoming.extensions.transport_cc {
+            self.twcc.record(now, seq);
+        }
+        let bound = self.bindings.bind(incoming, &self.tracks, tracks)?;
+        let track = tracks.get_mut(bound.track.0).ok_or(DropReason::UnknownStream)?;
+        if bound.rtx {
+            receive_rtx(now, bound, incoming, track)
+        } else {
+            self.receive_media(now, bound, incoming, track)
+        }
+    }
+
+    fn receive_media(
+        &mut self,
+        now: Time,
+        bound: Bound,
+        incoming: &Incoming<'_>,
+        track: &mut Track,
+    ) -> Result<Fresh, DropReason> {
+        let header = incoming.header;
+        let (format, payload_type) = track.format(header.pt).ok_or(DropReason::UnknownPayloadType)?;
+        let (codec, repairable, clock_rate) =
+            (payload_type.codec.clone(), payload_type.nack, payload_type.clock_rate);
+        let (kind, muted) = (track.spec.kind, track.spec.muted);
+        let layer = track.layer_mut(bound.layer).ok_or(DropReason::UnknownStream)?;
+        if layer.stream.as_ref().is_none_or(|stream| stream.ssrc != header.ssrc) {
+            let id = self.next_stream.next();
+            let old = layer.stream.replace(RecvStream::new(id, header.ssrc, kind, clock_rate, now));
+            if let Some(old) = old {
+                self.bindings.retire(old.ssrc);
+            }
+        }
+        let stream = layer.stream.as_mut().ok_or(DropReason::UnknownStream)?;
+        if stream.arrived(now, incoming.index, header.time, repairable) == Gap::Hopeless {
+            layer.keyframes.want();
+        }
+        if muted {
+            return Err(DropReason::Muted);
+        }
+        let source = StreamRef { track: bound.track, layer: bound.layer, stream: stream.id };
+        if incoming.payload.is_empty() {
+            return Ok(Fresh { source, seq: incoming.index, padding_only: true });
+        }
+        let descriptor = describe(&codec, incoming.payload)?;
+        let packet = packet(now, incoming, incoming.index, format, descriptor);
+        stream.keep(packet, incoming.payload)?;
+        if descriptor.is_keyframe_start() {
+            layer.keyframes.arrived();
+        }
+        Ok(Fresh { source, seq: incoming.index, padding_only: false })
+    }
+
+    /// A sender report of one of this publisher's streams.
+    pub fn sender_report(
+        &mut self,
+        now: Time,
+        ssrc: Ssrc,
+        ntp: NtpTime,
+        rtp_time: RtpTime,
+        tracks: &mut Tracks,
+    ) {
+        let Some(bound) = self.bindings.find(ssrc) else { return };
+        let Some(stream) = tracks
+            .get_mut(bound.track.0)
+            .and_then(|track| track.layer_mut(bound.layer))
+            .and_then(|layer| layer.stream.as_mut())
+            .filter(|stream| stream.ssrc == ssrc)
+        else {
+            return;
+        };
+        let written = self.clock.sender_report(now, ntp);
+        stream.report.sender_report(now, ntp, rtp_time);
+        stream.set_capture(rtp_time, written);
+    }
+}
+
+fn receive_rtx(
+    now: Time,
+    bound: Bound,
+    incoming: &Incoming<'_>,
+    track: &mut Track,
+) -> Result<Fresh, DropReason> {
+    if incoming.payload.is_empty() {
+        return Err(DropReason::PaddingOnly);
+    }
+    let (osn, original) = rtx::split(incoming.payload).ok_or(DropReason::RtxUnusable)?;
+    let (format, payload_type) =
+        track.format_of_rtx(incoming.header.pt).ok_or(DropReason::UnknownPayloadType)?;
+    let codec = payload_type.codec.clone();
+    let muted = track.spec.muted;
+    let layer = track.layer_mut(bound.layer).ok_or(DropReason::RtxUnusable)?;
+    let stream = layer.stream.as_mut().ok_or(DropReason::RtxUnusable)?;
+    let seq = stream.original(osn).ok_or(DropReason::RtxUnusable)?;
+    stream.repaired(now, seq);
+    if muted {
+        return Err(DropReason::Muted);
+    }
+    let source = StreamRef { track: bound.track, layer: bound.layer, stream: stream.id };
+    if original.is_empty() {
+        return Err(DropReason::PaddingOnly);
+    }
+    let descriptor = describe(&codec, original)?;
+    stream.keep(packet(now, incoming, seq, format, descriptor), original)?;
+    if descriptor.is_keyframe_start() {
+        layer.keyframes.arrived();
+    }
+    Ok(Fresh { source, seq, padding_only: false })
+}
+
+fn describe(codec: &Codec, payload: &[u8]) -> Result<PayloadDescriptor, DropReason> {
+    match codec {
+        Codec::Vp8 => {
+            Vp8Descriptor::parse(payload).map(PayloadDescriptor::Vp8).ok_or(DropReason::RtpMalformed)
+        }
+        _ => Ok(PayloadDescriptor::Opaque),
+    }
+}
+
+fn packet(
+    now: Time,
+    incoming: &Incoming<'_>,
+    seq: ExtSeq,
+    format: u8,
+    descriptor: PayloadDescriptor,
+) -> Packet {
+    let extensions = incoming.extensions;
+    Packet {
+        seq,
+        rtp_time: incoming.header.time,
+        received: now,
+        marker: incoming.header.marker,
+        format,
+        descriptor,
+        carried: Carried {
+            audio_level: extensions.audio_level,
+            abs_capture_time: extensions.abs_capture_time,
+            video_orientation: extensions.video_orientation,
+            playout_delay: extensions.playout_delay,
+        },
+    }
+}

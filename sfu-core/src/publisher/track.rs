@@ -1,0 +1,131 @@
+//! A published track: its description, its layers, and the slots that show it.
+
+use std::time::Duration;
+
+use crate::command::{PayloadType, TrackSpec};
+use crate::packet::{PeerIx, StreamRef};
+use crate::publisher::keyframe_requests::KeyframeRequests;
+use crate::publisher::recv_stream::RecvStream;
+use crate::unit::{Kind, LayerId, ParticipantId, Pt, RoomId, SlotId, Time};
+
+/// A layer without packets for this long no longer counts as arriving.
+pub const LAYER_SILENT: Duration = Duration::from_millis(500);
+
+/// Most layers of one track (rids, or SSRCs of a SIM group).
+pub const LAYERS_MAX: usize = 3;
+
+/// A slot that shows the track.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Route {
+    pub peer: PeerIx,
+    pub slot: SlotId,
+}
+
+#[derive(Debug)]
+pub struct Layer {
+    pub id: LayerId,
+    pub stream: Option<RecvStream>,
+    pub keyframes: KeyframeRequests,
+}
+
+#[derive(Debug)]
+pub struct Track {
+    pub spec: TrackSpec,
+    pub owner: PeerIx,
+    pub participant: ParticipantId,
+    pub room: RoomId,
+    pub layers: Vec<Layer>,
+    pub routes: Vec<Route>,
+    /// Layers that arrive, lowest first.
+    pub arriving: Vec<LayerId>,
+}
+
+impl Track {
+    pub fn new(spec: TrackSpec, owner: PeerIx, participant: ParticipantId, room: RoomId) -> Track {
+        let mut track = Track {
+            spec,
+            owner,
+            participant,
+            room,
+            layers: Vec::new(),
+            routes: Vec::new(),
+            arriving: Vec::new(),
+        };
+        track.fit_layers();
+        track
+    }
+
+    /// Takes a new description; streams that arrive go on.
+    pub fn update(&mut self, spec: TrackSpec) {
+        self.spec = spec;
+        self.fit_layers();
+    }
+
+    fn fit_layers(&mut self) {
+        let count = self.spec.rids.len().max(self.spec.ssrcs.len()).clamp(1, LAYERS_MAX);
+        self.layers.truncate(count);
+        for id in self.layers.len()..count {
+            self.layers.push(Layer {
+                id: LayerId(id as u8),
+                stream: None,
+                keyframes: KeyframeRequests::default(),
+            });
+        }
+    }
+
+    pub fn is_video(&self) -> bool {
+        self.spec.kind == Kind::Video
+    }
+
+    pub fn layer(&self, id: LayerId) -> Option<&Layer> {
+        self.layers.get(usize::from(id.0))
+    }
+
+    pub fn layer_mut(&mut self, id: LayerId) -> Option<&mut Layer> {
+        self.layers.get_mut(usize::from(id.0))
+    }
+
+    /// The stream that a reference names, while it lives.
+    pub fn stream(&self, source: StreamRef) -> Option<&RecvStream> {
+        self.layer(source.layer)?.stream.as_ref().filter(|stream| stream.id == source.stream)
+    }
+
+    /// The payload type with its index in the list.
+    pub fn format(&self, pt: Pt) -> Option<(u8, &PayloadType)> {
+        self.formats().find(|(_, format)| format.pt == pt)
+    }
+
+    /// The payload type that `pt` is the RTX of.
+    pub fn format_of_rtx(&self, pt: Pt) -> Option<(u8, &PayloadType)> {
+        self.formats().find(|(_, format)| format.rtx == Some(pt))
+    }
+
+    fn formats(&self) -> impl Iterator<Item = (u8, &PayloadType)> {
+        (0..).zip(&self.spec.payload_types)
+    }
+
+    /// Asks for a keyframe of a layer; audio has none.
+    pub fn want_keyframe(&mut self, layer: LayerId) {
+        if self.is_video()
+            && let Some(layer) = self.layer_mut(layer)
+        {
+            layer.keyframes.want();
+        }
+    }
+
+    /// Which layers arrive now; true when that has changed.
+    pub fn refresh_arriving(&mut self, now: Time) -> bool {
+        let muted = self.spec.muted;
+        let arrives = |layer: &&Layer| {
+            !muted
+                && layer
+                    .stream
+                    .as_ref()
+                    .is_some_and(|stream| !self.is_video() || now.since(stream.last_packet()) < LAYER_SILENT)
+        };
+        let arriving: Vec<LayerId> = self.layers.iter().filter(arrives).map(|layer| layer.id).collect();
+        let changed = arriving != self.arriving;
+        self.arriving = arriving;
+        changed
+    }
+}

@@ -1,0 +1,98 @@
+//! The fan-out, where a packet becomes many: start reading here. What was received since the last release is
+//! offered to every slot that shows its track; each slot selects, renumbers and queues a reference. No payload is
+//! touched and nothing is allocated.
+//!
+//! ```text
+//! fresh (track, seq)… ─▶ for each run of one track
+//!                          └▶ for each route (peer, slot)        one slot's state stays in cache
+//!                               └▶ for each packet of the run
+//!                                    select ─▶ rewrite ─▶ remember ─▶ pacer
+//! ```
+
+use slab::Slab;
+
+use crate::drop::{Counters, DropReason};
+use crate::packet::PeerIx;
+use crate::peer::Peer;
+use crate::publisher::track::{Route, Track};
+use crate::publisher::{Fresh, Tracks};
+use crate::subscriber::slot::Offered;
+use crate::unit::{LayerId, SlotId};
+
+/// Something about a slot that the control plane should hear.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notice {
+    Layer { peer: PeerIx, slot: SlotId, layer: Option<LayerId> },
+    Unsupported { peer: PeerIx, slot: SlotId },
+}
+
+/// Offers `fresh` to all slots that show it. Peers whose pacer has work afterwards are appended to `ready`, once.
+pub fn fan_out(
+    fresh: &[Fresh],
+    tracks: &mut Tracks,
+    peers: &mut Slab<Peer>,
+    ready: &mut Vec<PeerIx>,
+    notices: &mut Vec<Notice>,
+    counters: &mut Counters,
+) {
+    for run in fresh.chunk_by(|a, b| a.source.track == b.source.track) {
+        let Some(ix) = run.first().map(|fresh| fresh.source.track) else { continue };
+        let Some(track) = tracks.get(ix.0) else { continue };
+        let mut wanted = [false; crate::publisher::track::LAYERS_MAX];
+        for route in &track.routes {
+            let Some(peer) = peers.get_mut(route.peer.0) else { continue };
+            let waits_for = offer_run(run, track, route, peer, notices, counters);
+            if let Some(wanted) = waits_for.and_then(|layer| wanted.get_mut(usize::from(layer.0))) {
+                *wanted = true;
+            }
+            if !peer.is_ready && !peer.subscriber.pacer.is_empty() {
+                peer.is_ready = true;
+                ready.push(route.peer);
+            }
+        }
+        let Some(track) = tracks.get_mut(ix.0) else { continue };
+        for layer in (0..).map(LayerId).zip(wanted).filter_map(|(layer, wanted)| wanted.then_some(layer)) {
+            track.want_keyframe(layer);
+        }
+    }
+}
+
+/// Offers one track's packets to one slot. Returns the layer whose keyframe the slot waits for.
+fn offer_run(
+    run: &[Fresh],
+    track: &Track,
+    route: &Route,
+    peer: &mut Peer,
+    notices: &mut Vec<Notice>,
+    counters: &mut Counters,
+) -> Option<LayerId> {
+    let slot = peer.subscriber.slots.get_mut(route.slot)?;
+    for fresh in run {
+        let Some(stream) = track.stream(fresh.source) else { continue };
+        if fresh.padding_only {
+            slot.absorb(fresh.source, fresh.seq);
+            continue;
+        }
+        let Some((packet, _)) = stream.store.get(fresh.seq) else { continue };
+        match slot.offer(track, stream, fresh.source, packet) {
+            Offered::Queue(paced) if peer.subscriber.pacer.push(paced) => {}
+            Offered::Queue(_) => counters.drop(DropReason::PacerFull),
+            Offered::TooLate => counters.drop(DropReason::TooLate),
+            Offered::Skipped => {}
+            Offered::Unsupported => {
+                if !slot.unsupported {
+                    slot.unsupported = true;
+                    notices.push(Notice::Unsupported { peer: route.peer, slot: route.slot });
+                }
+                return None;
+            }
+        }
+    }
+    let layer = slot.selector.current();
+    if layer != slot.announced {
+        slot.announced = layer;
+        counters.layer_switches += 1;
+        notices.push(Notice::Layer { peer: route.peer, slot: route.slot, layer });
+    }
+    slot.selector.waits_for()
+}

@@ -1,0 +1,224 @@
+//! Carries out what the control plane asks. A command about something that is gone already is not an error: worker
+//! and control plane learn of an end at different moments.
+
+use rand::Rng;
+
+use crate::command::{Command, LayerRequest, OpenTransport, SlotSpec, TrackSpec};
+use crate::event::{CloseReason, Event};
+use crate::packet::{PeerIx, TrackIx};
+use crate::peer::Peer;
+use crate::publisher::Publisher;
+use crate::publisher::track::{Route, Track};
+use crate::sfu::{Sfu, touch};
+use crate::subscriber::Subscriber;
+use crate::subscriber::slot::Slot;
+use crate::transport::Transport;
+use crate::unit::{SeqNo, SlotId, Ssrc, Time, TrackId, TransportId};
+
+impl Sfu {
+    /// Carries out one command.
+    pub fn command(&mut self, now: Time, command: Command) {
+        match command {
+            Command::OpenTransport(open) => self.open(now, open),
+            Command::SetRemote { transport, remote } => {
+                let Some(ix) = self.peer(transport) else { return };
+                if let Some(peer) = self.peers.get_mut(ix.0) {
+                    peer.transport.set_remote(now, remote, self.handshakes.as_ref());
+                }
+                self.poll_transport(now, ix);
+            }
+            Command::RestartIce { transport, local } => {
+                let Some(ix) = self.peer(transport) else { return };
+                let Some(peer) = self.peers.get_mut(ix.0) else { return };
+                self.peers_by_ufrag.insert(local.ufrag.clone(), ix);
+                if let Some(forgotten) = peer.transport.ice.restart(local) {
+                    self.peers_by_ufrag.remove(&forgotten);
+                }
+            }
+            Command::CloseTransport { transport } => {
+                if let Some(ix) = self.peer(transport) {
+                    self.close(now, ix, CloseReason::Requested);
+                }
+            }
+            Command::PublishTrack { transport, track } => self.publish(transport, track),
+            Command::UnpublishTrack { track } => self.unpublish(track),
+            Command::SetTrackMuted { track, muted } => self.set_muted(now, track, muted),
+            Command::SetSlot { transport, slot } => self.set_slot(transport, slot),
+            Command::RemoveSlot { transport, slot } => {
+                self.set_slot_source(transport, slot, None);
+                if let Some(ix) = self.peer(transport)
+                    && let Some(peer) = self.peers.get_mut(ix.0)
+                {
+                    peer.subscriber.slots.remove(slot);
+                }
+            }
+            Command::SetSlotSource { transport, slot, source } => {
+                self.set_slot_source(transport, slot, source)
+            }
+            Command::SetSlotLayer { transport, slot, layer } => self.set_slot_layer(transport, slot, layer),
+        }
+        self.reschedule(now);
+    }
+
+    fn open(&mut self, now: Time, open: OpenTransport) {
+        if self.peers_by_id.contains_key(&open.id) {
+            return;
+        }
+        let serial = self.peers_ever;
+        self.peers_ever = self.peers_ever.wrapping_add(1);
+        let peer = Peer {
+            id: open.id,
+            participant: open.participant,
+            room: open.room,
+            serial,
+            transport: Transport::new(now, &open),
+            publisher: Publisher::new(serial, Ssrc(self.rng.random())),
+            subscriber: Subscriber::default(),
+            is_ready: false,
+            is_touched: false,
+            is_overdue: false,
+            timer: Time::MAX,
+        };
+        let ix = PeerIx(self.peers.insert(peer));
+        self.peers_by_id.insert(open.id, ix);
+        self.peers_by_ufrag.insert(open.local.ufrag, ix);
+        self.rooms.entry(open.room).or_default().peers += 1;
+        if let Some(peer) = self.peers.get_mut(ix.0) {
+            touch(peer, ix, &mut self.touched);
+        }
+    }
+
+    fn publish(&mut self, transport: TransportId, spec: TrackSpec) {
+        let Some(ix) = self.peer(transport) else { return };
+        let Some(peer) = self.peers.get_mut(ix.0) else { return };
+        peer.publisher.extensions.add(&spec.extensions);
+        let track_ix = match self.tracks_by_id.get(&spec.id).copied() {
+            Some(track_ix) => {
+                let Some(track) = self.tracks.get_mut(track_ix.0).filter(|track| track.owner == ix) else {
+                    return;
+                };
+                peer.publisher.bindings.declare(track_ix, &spec);
+                track.update(spec);
+                track_ix
+            }
+            None => {
+                let id = spec.id;
+                let track = Track::new(spec, ix, peer.participant, peer.room);
+                let track_ix = TrackIx(self.tracks.insert(track));
+                if let Some(track) = self.tracks.get(track_ix.0) {
+                    peer.publisher.bindings.declare(track_ix, &track.spec);
+                }
+                peer.publisher.tracks.push(track_ix);
+                self.tracks_by_id.insert(id, track_ix);
+                track_ix
+            }
+        };
+        touch(peer, ix, &mut self.touched);
+        // Formats may have moved: the slots that show the track match them anew.
+        let Some(track) = self.tracks.get(track_ix.0) else { return };
+        for route in &track.routes {
+            let slot =
+                self.peers.get_mut(route.peer.0).and_then(|peer| peer.subscriber.slots.get_mut(route.slot));
+            if let Some(slot) = slot {
+                slot.match_formats(track);
+            }
+        }
+    }
+
+    fn unpublish(&mut self, id: TrackId) {
+        let Some(ix) = self.tracks_by_id.get(&id).copied() else { return };
+        let Some(track) = self.tracks.get(ix.0) else { return };
+        if let Some(owner) = self.peers.get_mut(track.owner.0) {
+            owner.publisher.tracks.retain(|at| *at != ix);
+            owner.publisher.bindings.remove_track(ix);
+            while let Some(ssrc) = owner.publisher.bindings.take_forgotten() {
+                owner.transport.forget(ssrc);
+            }
+        }
+        self.remove_track(ix);
+    }
+
+    fn set_muted(&mut self, now: Time, id: TrackId, muted: bool) {
+        let Some(ix) = self.tracks_by_id.get(&id).copied() else { return };
+        let Some(track) = self.tracks.get_mut(ix.0) else { return };
+        if track.spec.muted == muted {
+            return;
+        }
+        track.spec.muted = muted;
+        for route in &track.routes {
+            let Some(peer) = self.peers.get_mut(route.peer.0) else { continue };
+            let Some(slot) = peer.subscriber.slots.get_mut(route.slot) else { continue };
+            // After unmuting the first picture must be whole.
+            slot.selector.reset();
+            if slot.announced.take().is_some() {
+                let (transport, slot) = (peer.id, route.slot);
+                self.events.push_back(Event::SlotLayer { transport, slot, layer: None });
+            }
+        }
+        if muted && let Some(room) = self.rooms.get_mut(&track.room) {
+            room.speaker.silence(track.participant);
+        }
+        self.timers.hurry(now);
+    }
+
+    fn set_slot(&mut self, transport: TransportId, spec: SlotSpec) {
+        let Some(ix) = self.peer(transport) else { return };
+        let (first, rtx_first) = (SeqNo(self.rng.random::<u16>() >> 1), SeqNo(self.rng.random::<u16>() >> 1));
+        let Some(peer) = self.peers.get_mut(ix.0) else { return };
+        match peer.subscriber.slots.get_mut(spec.id) {
+            Some(slot) => {
+                let source = slot.source().and_then(|track| self.tracks.get(track.0));
+                slot.update(spec, source);
+            }
+            None => peer.subscriber.slots.insert(Slot::new(spec, first, rtx_first)),
+        }
+    }
+
+    fn set_slot_source(&mut self, transport: TransportId, id: SlotId, source: Option<TrackId>) {
+        let Some(ix) = self.peer(transport) else { return };
+        let source = source.and_then(|track| self.tracks_by_id.get(&track)).copied();
+        let Some(peer) = self.peers.get_mut(ix.0) else { return };
+        let (room, transport) = (peer.room, peer.id);
+        let Some(slot) = peer.subscriber.slots.get_mut(id) else { return };
+        let route = Route { peer: ix, slot: id };
+        if slot.source() == source && source.is_some() {
+            return;
+        }
+        if let Some(track) = slot.source().and_then(|track| self.tracks.get_mut(track.0)) {
+            track.routes.retain(|at| *at != route);
+        }
+        if slot.announced.take().is_some() {
+            self.events.push_back(Event::SlotLayer { transport, slot: id, layer: None });
+        }
+        let track = source.and_then(|at| self.tracks.get(at.0).map(|track| (at, track)));
+        let track = track.filter(|(_, track)| track.room == room);
+        slot.set_source(track);
+        let Some((at, _)) = track else { return };
+        let waits_for = slot.selector.waits_for();
+        if let Some(track) = self.tracks.get_mut(at.0) {
+            track.routes.push(route);
+        }
+        if let Some(layer) = waits_for {
+            self.want_keyframe(at, layer);
+        }
+    }
+
+    fn set_slot_layer(&mut self, transport: TransportId, id: SlotId, request: LayerRequest) {
+        let Some(ix) = self.peer(transport) else { return };
+        let Some(peer) = self.peers.get_mut(ix.0) else { return };
+        let Some(slot) = peer.subscriber.slots.get_mut(id) else { return };
+        let source = slot.source();
+        slot.set_request(request, source.and_then(|track| self.tracks.get(track.0)));
+        let waits_for = slot.selector.waits_for();
+        if slot.selector.current().is_none() && slot.announced.take().is_some() {
+            self.events.push_back(Event::SlotLayer { transport, slot: id, layer: None });
+        }
+        if let (Some(track), Some(layer)) = (source, waits_for) {
+            self.want_keyframe(track, layer);
+        }
+    }
+
+    fn peer(&self, transport: TransportId) -> Option<PeerIx> {
+        self.peers_by_id.get(&transport).copied()
+    }
+}

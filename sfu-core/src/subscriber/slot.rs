@@ -1,0 +1,256 @@
+//! A slot: the m-section that a subscriber receives through. Fixed mid, SSRC and payload types towards the
+//! subscriber; whatever source behind it. Selects, rewrites and remembers; the pacer releases.
+
+use std::time::Duration;
+
+use crate::command::{LayerRequest, PayloadType, SlotSpec};
+use crate::guard::SealGuard;
+use crate::pacer::Paced;
+use crate::packet::{Packet, StreamRef, TrackIx};
+use crate::publisher::recv_stream::RecvStream;
+use crate::publisher::track::Track;
+use crate::subscriber::layer_selector::{LayerSelector, Selection};
+use crate::subscriber::nack_responder::NackResponder;
+use crate::subscriber::payload_rewriter::PayloadRewriter;
+use crate::subscriber::rewriter::{Mapped, Rewriter, Segment};
+use crate::subscriber::sent_history::{Sent, SentHistory};
+use crate::unit::{ExtSeq, LayerId, Pt, RtpTime, SeqNo, Time};
+use crate::wire::rtp_ext::ExtensionWriter;
+
+/// Timestamps of a new segment are at least this far ahead, so that two frames never share one.
+const STEP_MIN: Duration = Duration::from_millis(1);
+
+/// The payload types of one source format on this slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutFormat {
+    pub pt: Pt,
+    pub rtx: Option<Pt>,
+}
+
+/// The packet that went out last, for continuity over a switch.
+#[derive(Clone, Copy, Debug)]
+struct LastOut {
+    source: StreamRef,
+    rtp_time_in: RtpTime,
+    rtp_time_out: RtpTime,
+    received: Time,
+}
+
+/// What became of a packet that was offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Offered {
+    Queue(Paced),
+    /// Another layer, or waiting for a keyframe.
+    Skipped,
+    /// From before a switch, or too late for the rewriter.
+    TooLate,
+    /// The slot's m-section can't carry the codec.
+    Unsupported,
+}
+
+#[derive(Debug)]
+pub struct Slot {
+    pub spec: SlotSpec,
+    pub writer: ExtensionWriter,
+    source: Option<TrackIx>,
+    /// By the source's format index; `None` where the slot can't carry the codec.
+    formats: Vec<Option<OutFormat>>,
+    pub selector: LayerSelector,
+    pub rewriter: Rewriter,
+    payload: PayloadRewriter,
+    pub history: SentHistory,
+    pub responder: NackResponder,
+    last: Option<LastOut>,
+    pub guard: SealGuard,
+    pub rtx_next: ExtSeq,
+    pub packets_sent: u32,
+    pub octets_sent: u32,
+    /// The layer that the control plane was told last.
+    pub announced: Option<LayerId>,
+    /// The control plane was told that the slot can't carry its source's codec.
+    pub unsupported: bool,
+}
+
+impl Slot {
+    /// `first` and `rtx_first` are random 15-bit numbers: the first sequence numbers (RFC 3711 §3.3.1 advises
+    /// against starting near the wrap).
+    pub fn new(spec: SlotSpec, first: SeqNo, rtx_first: SeqNo) -> Slot {
+        let first = ExtSeq(u64::from(first.0));
+        Slot {
+            writer: ExtensionWriter::new(spec.extensions),
+            spec,
+            source: None,
+            formats: Vec::new(),
+            selector: LayerSelector::default(),
+            rewriter: Rewriter::new(first),
+            payload: PayloadRewriter::default(),
+            history: SentHistory::default(),
+            responder: NackResponder::default(),
+            last: None,
+            guard: SealGuard::new(first),
+            rtx_next: ExtSeq(u64::from(rtx_first.0)),
+            packets_sent: 0,
+            octets_sent: 0,
+            announced: None,
+            unsupported: false,
+        }
+    }
+
+    /// Takes a new description; numbers and source go on.
+    pub fn update(&mut self, spec: SlotSpec, source: Option<&Track>) {
+        self.writer = ExtensionWriter::new(spec.extensions);
+        self.spec = spec;
+        if let Some(track) = source {
+            self.match_formats(track);
+        }
+    }
+
+    pub fn source(&self) -> Option<TrackIx> {
+        self.source
+    }
+
+    pub fn set_source(&mut self, source: Option<(TrackIx, &Track)>) {
+        self.source = source.map(|(ix, _)| ix);
+        self.unsupported = false;
+        self.selector.reset();
+        if let Some((_, track)) = source {
+            self.match_formats(track);
+            self.selector.retarget(&track.arriving);
+        } else {
+            self.selector.retarget(&[]);
+        }
+    }
+
+    pub fn set_request(&mut self, request: LayerRequest, source: Option<&Track>) {
+        self.selector.set_request(request);
+        self.selector.retarget(source.map_or(&[], |track| &track.arriving));
+    }
+
+    /// Whether the slot can carry the codec that `format` of its source has.
+    pub fn out_format(&self, format: u8) -> Option<OutFormat> {
+        self.formats.get(usize::from(format)).copied().flatten()
+    }
+
+    /// Decides on one packet of the source, and gives it its outgoing number if it goes on.
+    pub fn offer(
+        &mut self,
+        track: &Track,
+        stream: &RecvStream,
+        source: StreamRef,
+        packet: &Packet,
+    ) -> Offered {
+        if self.out_format(packet.format).is_none() {
+            return Offered::Unsupported;
+        }
+        match self.selector.select(source.layer, packet.descriptor.is_keyframe_start()) {
+            Selection::Skip => return Offered::Skipped,
+            Selection::Forward if self.continues(source) => {}
+            // The layer has begun a new stream, or audio went on after a mute: enter it like a switch.
+            Selection::Forward if !packet.descriptor.is_keyframe_start() => {
+                self.selector.reset();
+                return Offered::Skipped;
+            }
+            Selection::Forward | Selection::Switch => self.enter(track, stream, source, packet),
+        }
+        match self.rewriter.map(source, packet.seq) {
+            Some(mapped) => self.remember(source, packet, mapped),
+            None => Offered::TooLate,
+        }
+    }
+
+    /// A padding-only packet of the source: the numbers close over it.
+    pub fn absorb(&mut self, source: StreamRef, seq: ExtSeq) {
+        self.rewriter.absorb(source, seq);
+    }
+
+    /// The outgoing media time at `now`, for a sender report; `None` until something was sent.
+    pub fn rtp_time_at(&self, now: Time, stream: Option<&RecvStream>) -> Option<RtpTime> {
+        let last = self.last?;
+        let offset = last.rtp_time_out.since(last.rtp_time_in);
+        let stream = stream.filter(|stream| stream.id == last.source.stream);
+        if let Some(rtp_time) = stream.and_then(|stream| stream.rtp_time_at(now)) {
+            return Some(rtp_time.plus(offset as u32));
+        }
+        let clock_rate = self.spec.payload_types.first()?.clock_rate;
+        Some(last.rtp_time_out.plus(clock_rate.ticks(now.since(last.received))))
+    }
+
+    fn continues(&self, source: StreamRef) -> bool {
+        self.rewriter.current().is_some_and(|segment| segment.source == source)
+    }
+
+    /// Begins a segment at `packet`: numbers, timestamps and picture ids go on from the last ones.
+    fn enter(&mut self, track: &Track, stream: &RecvStream, source: StreamRef, packet: &Packet) {
+        let ts_offset = match self.last {
+            None => 0,
+            Some(last) if last.source == source => last.rtp_time_out.since(last.rtp_time_in) as u32,
+            Some(last) => {
+                let clock_rate = stream.report.clock_rate();
+                let step = elapsed(&last, track, stream, packet).max(STEP_MIN);
+                let rtp_time = last.rtp_time_out.plus(clock_rate.ticks(step));
+                rtp_time.since(packet.rtp_time) as u32
+            }
+        };
+        let payload = self.payload.begin(&packet.descriptor);
+        self.rewriter.begin(source, packet.seq, ts_offset, payload);
+        self.selector.switched(source.layer);
+    }
+
+    fn remember(&mut self, source: StreamRef, packet: &Packet, mapped: Mapped) -> Offered {
+        let Some(segment) = self.rewriter.segment(mapped.segment) else { return Offered::TooLate };
+        let newest = mapped.seq.next() == self.rewriter.next_out();
+        self.payload.sent(segment.payload, &packet.descriptor);
+        if newest {
+            self.last = Some(LastOut {
+                source,
+                rtp_time_in: packet.rtp_time,
+                rtp_time_out: segment.rtp_time(packet.rtp_time),
+                received: packet.received,
+            });
+        }
+        if self.spec.rtx_ssrc.is_some() {
+            self.history.record(Sent {
+                seq: mapped.seq,
+                source_seq: packet.seq,
+                segment: mapped.segment,
+                resends: 0,
+                at: packet.received,
+            });
+        }
+        Offered::Queue(Paced {
+            slot: self.spec.id,
+            source,
+            source_seq: packet.seq,
+            seq: mapped.seq,
+            segment: mapped.segment,
+            rtx: false,
+        })
+    }
+
+    pub fn segment(&self, paced: &Paced) -> Option<&Segment> {
+        self.rewriter.segment(paced.segment)
+    }
+
+    /// Finds the payload types for the formats of the source.
+    pub fn match_formats(&mut self, track: &Track) {
+        let matching = |source: &PayloadType| {
+            self.spec
+                .payload_types
+                .iter()
+                .find(|own| own.codec == source.codec && own.clock_rate == source.clock_rate)
+                .map(|own| OutFormat { pt: own.pt, rtx: own.rtx })
+        };
+        self.formats = track.spec.payload_types.iter().map(matching).collect();
+    }
+}
+
+/// Media time between the last packet that went out and the first of a new segment: by both streams' sender
+/// reports when they are layers of one track, else by arrival.
+fn elapsed(last: &LastOut, track: &Track, stream: &RecvStream, packet: &Packet) -> Duration {
+    let by_arrival = packet.received.since(last.received);
+    let Some(previous) = track.stream(last.source) else { return by_arrival };
+    match (previous.captured_at(last.rtp_time_in), stream.captured_at(packet.rtp_time)) {
+        (Some(before), Some(now)) => now.since(before),
+        _ => by_arrival,
+    }
+}
