@@ -1,1 +1,3 @@
-//! Bytes to fields and back.
+//! Bytes to fields and back. Every parser is total: any bytes may come.
+
+pub mod rtp;
