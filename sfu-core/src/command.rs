@@ -5,6 +5,8 @@ use crate::unit::{
     ClockRate, Kind, LayerId, Mid, ParticipantId, Pt, Rid, RoomId, SlotId, Ssrc, TrackId, TransportId,
 };
 
+pub use crate::wire::rtp_ext::ExtensionIds;
+
 /// An instruction to the engine. Ids are chosen by the control plane and never reused.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Command {
@@ -84,22 +86,6 @@ pub struct PayloadType {
     pub nack: bool,
     pub pli: bool,
     pub transport_cc: bool,
-}
-
-/// RTP header extensions that the engine knows (RFC 8285), by their negotiated id, 1–255.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct ExtensionIds {
-    pub mid: Option<u8>,
-    pub rid: Option<u8>,
-    pub repaired_rid: Option<u8>,
-    pub audio_level: Option<u8>,
-    pub transport_cc: Option<u8>,
-    pub abs_send_time: Option<u8>,
-    pub abs_capture_time: Option<u8>,
-    pub video_orientation: Option<u8>,
-    pub playout_delay: Option<u8>,
-    pub dependency_descriptor: Option<u8>,
-    pub video_layers_allocation: Option<u8>,
 }
 
 /// A published m-section.

@@ -12,6 +12,7 @@
 
 pub mod command;
 pub mod config;
+pub mod demux;
 pub mod drop;
 pub mod event;
 pub mod output;

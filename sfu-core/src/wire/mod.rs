@@ -1,3 +1,6 @@
 //! Bytes to fields and back. Every parser is total: any bytes may come.
 
+pub mod payload;
 pub mod rtp;
+pub mod rtp_ext;
+pub mod rtx;

@@ -1,0 +1,48 @@
+//! What the engine reads from a payload: where keyframes and temporal layers are. Parsed once per packet
+//! into a value that is stored with it; nothing here depends on a receiver.
+
+pub mod vp8;
+
+use self::vp8::Vp8Descriptor;
+
+/// What was read from a packet's payload, by its codec.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PayloadDescriptor {
+    Vp8(Vp8Descriptor),
+    /// A codec whose every packet can be forwarded as it is, such as Opus.
+    Opaque,
+}
+
+impl PayloadDescriptor {
+    /// Whether this packet begins a frame that needs no other: a place to start or to switch at.
+    pub fn is_keyframe_start(&self) -> bool {
+        match self {
+            PayloadDescriptor::Vp8(vp8) => vp8.is_keyframe_start(),
+            PayloadDescriptor::Opaque => true,
+        }
+    }
+
+    /// The temporal layer, 0 being the base; `None` when the payload names none.
+    pub fn temporal_id(&self) -> Option<u8> {
+        match self {
+            PayloadDescriptor::Vp8(vp8) => vp8.temporal_id(),
+            PayloadDescriptor::Opaque => None,
+        }
+    }
+
+    /// Whether a receiver of lower temporal layers may go up to this packet's layer from here on.
+    pub fn is_switching_point(&self) -> bool {
+        match self {
+            PayloadDescriptor::Vp8(vp8) => vp8.is_keyframe_start() || vp8.is_layer_sync(),
+            PayloadDescriptor::Opaque => true,
+        }
+    }
+
+    /// Width and height of the frame that begins here, where the payload says so.
+    pub fn resolution(&self) -> Option<(u16, u16)> {
+        match self {
+            PayloadDescriptor::Vp8(vp8) => vp8.resolution(),
+            PayloadDescriptor::Opaque => None,
+        }
+    }
+}
