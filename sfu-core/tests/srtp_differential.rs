@@ -1,6 +1,8 @@
 //! Our SRTP against the `rtc-srtp` crate's: 10^6 random packets, both directions, all profiles. Packets are
 //! built with the `rtp` crate, so that a mistake in our own header code can't hide.
 
+#![allow(clippy::unwrap_used)]
+
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

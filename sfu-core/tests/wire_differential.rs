@@ -1,6 +1,8 @@
 //! Our RTP and RTCP code against the `rtp` and `rtcp` crates': a million headers, then feedback of all kinds,
 //! in both directions; and hostile bytes, which must never panic.
 
+#![allow(clippy::unwrap_used)]
+
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
