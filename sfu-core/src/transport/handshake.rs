@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use zeroize::Zeroize;
+
 use crate::unit::Time;
 
 /// Which side of the DTLS handshake *we* take (RFC 5763 §5).
@@ -55,11 +57,18 @@ impl SrtpProfile {
     }
 }
 
-/// Master key and salt of one direction.
+/// Master key and salt of one direction. Overwritten when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MasterKey {
     pub key: Vec<u8>,
     pub salt: Vec<u8>,
+}
+
+impl Drop for MasterKey {
+    fn drop(&mut self) {
+        self.key.zeroize();
+        self.salt.zeroize();
+    }
 }
 
 impl fmt::Debug for MasterKey {

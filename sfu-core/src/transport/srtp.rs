@@ -249,7 +249,7 @@ impl fmt::Debug for SrtpReceiver {
 
 enum Cipher {
     Gcm(Gcm),
-    CmSha1(CmSha1),
+    CmSha1(Box<CmSha1>),
 }
 
 impl Cipher {
@@ -257,7 +257,7 @@ impl Cipher {
         let keys = SessionKeys::derive(profile, master, stream)?;
         Ok(match profile {
             SrtpProfile::AeadAes128Gcm | SrtpProfile::AeadAes256Gcm => Cipher::Gcm(Gcm::new(&keys)?),
-            SrtpProfile::Aes128CmSha1_80 => Cipher::CmSha1(CmSha1::new(&keys)?),
+            SrtpProfile::Aes128CmSha1_80 => Cipher::CmSha1(Box::new(CmSha1::new(&keys)?)),
         })
     }
 

@@ -3,8 +3,9 @@
 
 use aws_lc_rs::cipher::{EncryptingKey, EncryptionContext};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::hmac;
 use aws_lc_rs::iv::FixedLength;
+use hmac::{Hmac, Mac};
+use sha1::Sha1;
 use zeroize::Zeroizing;
 
 use super::kdf::{SALT_LEN, SessionKeys, aes_ctr};
@@ -16,7 +17,8 @@ pub(super) const TAG_LEN: usize = 10;
 
 pub(super) struct CmSha1 {
     cipher: EncryptingKey,
-    auth: hmac::Key,
+    /// Keyed once, cloned per packet. RustCrypto's, because aws-lc's HMAC costs 400 ns more on a full packet.
+    auth: Hmac<Sha1>,
     salt: Zeroizing<[u8; SALT_LEN]>,
 }
 
@@ -24,7 +26,7 @@ impl CmSha1 {
     pub(super) fn new(keys: &SessionKeys) -> Result<CmSha1, InvalidKeys> {
         Ok(CmSha1 {
             cipher: aes_ctr(&keys.cipher)?,
-            auth: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, keys.auth.as_slice()),
+            auth: <Hmac<Sha1> as Mac>::new_from_slice(keys.auth.as_slice()).map_err(|_| InvalidKeys)?,
             salt: keys.salt.clone(),
         })
     }
@@ -96,11 +98,11 @@ impl CmSha1 {
     }
 
     fn tag(&self, packet: &[u8], suffix: &[u8]) -> [u8; TAG_LEN] {
-        let mut context = hmac::Context::with_key(&self.auth);
-        context.update(packet);
-        context.update(suffix);
+        let mut auth = self.auth.clone();
+        auth.update(packet);
+        auth.update(suffix);
         let mut tag = [0; TAG_LEN];
-        tag.iter_mut().zip(context.sign().as_ref()).for_each(|(to, from)| *to = *from);
+        tag.iter_mut().zip(auth.finalize().into_bytes()).for_each(|(to, from)| *to = from);
         tag
     }
 

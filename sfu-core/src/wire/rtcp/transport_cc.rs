@@ -202,7 +202,7 @@ pub(super) fn write(
     for (seq, arrival) in received {
         let gap = seq.since(next);
         let Ok(delta) = i16::try_from(ticks(*arrival) - time) else { break };
-        if gap < 0 || gap >= GAP_MAX || seq.since(base) >= i64::from(u16::MAX) {
+        if !(0..GAP_MAX).contains(&gap) || seq.since(base) >= i64::from(u16::MAX) {
             break;
         }
         // Two chunks at most are pending, and a gap takes one per RUN_MAX, or splits the pending ones.
@@ -296,13 +296,9 @@ impl PendingChunk {
 
     /// Whether one chunk, or two of two-bit symbols, can still describe all that is pending.
     fn has_room_for(&self, status: Status) -> bool {
-        if self.len < TWO_BIT_MAX {
-            true
-        } else if self.len < RUN_MAX && self.is_run() && self.first() == status {
-            true
-        } else {
-            self.len < ONE_BIT_MAX && status != Status::LargeDelta && !self.has_large()
-        }
+        let as_run = self.len < RUN_MAX && self.is_run() && self.first() == status;
+        let as_bits = self.len < ONE_BIT_MAX && status != Status::LargeDelta && !self.has_large();
+        self.len < TWO_BIT_MAX || as_run || as_bits
     }
 
     /// Moves as many statuses as one chunk can hold into `out`.
