@@ -11,7 +11,7 @@ use dimpl::{
 };
 
 use super::backend::{Backend, Output, srtp_keys};
-use super::inbound::Sifted;
+use super::inbound::{Sifted, renumber_plaintext};
 use super::{FIRST_RETRANSMISSION, MTU};
 use crate::transport::handshake::{DtlsRole, HandshakeError, SrtpKeys, SrtpProfile};
 
@@ -57,6 +57,9 @@ pub(super) struct DimplBackend {
     keys: Option<Box<SrtpKeys>>,
     complete: bool,
     reported: bool,
+    /// As a client: the ClientHello until it is answered, and how often it was repeated.
+    hello: Vec<u8>,
+    hello_repeats: u64,
 }
 
 impl DimplBackend {
@@ -81,14 +84,36 @@ impl DimplBackend {
             keys: None,
             complete: false,
             reported: false,
+            hello: Vec::new(),
+            hello_repeats: 0,
         }
+    }
+
+    /// The crate repeats its first ClientHello under the same record number, which a server takes for a
+    /// replay and never answers: a repeat gets a number of its own (RFC 6347 §4.1), and what follows moves up.
+    fn number(&mut self, packet: &mut [u8]) {
+        if self.role == DtlsRole::Server {
+            return;
+        }
+        if self.dtls.protocol_version().is_none() {
+            if self.hello == packet {
+                self.hello_repeats = self.hello_repeats.saturating_add(1);
+            } else {
+                self.hello = packet.to_vec();
+            }
+        }
+        renumber_plaintext(packet, self.hello_repeats);
     }
 
     /// Takes all that it has to say. Ends at the timeout, which is always the last of a round.
     fn drain(&mut self, now: Instant, out: &mut Vec<Output>) -> Result<(), HandshakeError> {
         loop {
             match self.dtls.poll_output(&mut self.buffer) {
-                DimplOutput::Packet(packet) => out.push(Output::Transmit(packet.to_vec())),
+                DimplOutput::Packet(packet) => {
+                    let mut packet = packet.to_vec();
+                    self.number(&mut packet);
+                    out.push(Output::Transmit(packet));
+                }
                 DimplOutput::BufferTooSmall { needed } => {
                     if needed <= self.buffer.len() {
                         return Err(HandshakeError::Internal("DTLS output without an end"));

@@ -191,6 +191,22 @@ fn write_record(header: &[u8], body: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Adds `shift` to the sequence numbers of the plaintext records at the head of a datagram that *we* send.
+pub(super) fn renumber_plaintext(datagram: &mut [u8], shift: u64) {
+    let mut rest = datagram;
+    while let Some((header, tail)) = rest.split_first_chunk_mut::<RECORD_HEADER_LEN>() {
+        let [kind, _, _, 0, 0, a, b, c, d, e, f, len @ ..] = header else { return };
+        if *kind >= 32 {
+            return;
+        }
+        let seq = u64::from_be_bytes([0, 0, *a, *b, *c, *d, *e, *f]).saturating_add(shift);
+        [_, _, *a, *b, *c, *d, *e, *f] = seq.to_be_bytes();
+        let len = usize::from(u16::from_be_bytes(*len));
+        let Some((_, next)) = tail.split_at_mut_checked(len) else { return };
+        rest = next;
+    }
+}
+
 /// Takes the plaintext handshake messages of a datagram that *we* send, for the transcript.
 pub(super) fn plaintext_fragments(datagram: &[u8], mut each: impl FnMut(Fragment<'_>)) {
     let mut reader = Reader::new(datagram);
@@ -281,6 +297,21 @@ mod tests {
         let finished = record(HANDSHAKE, 1, 0, &[0; 40]);
         let accepted = (0..1_000).filter(|_| !inbound.sift(&finished, false).exhausted).count();
         assert_eq!(accepted as u32, MAX_ENCRYPTED_HANDSHAKE_RECORDS);
+    }
+
+    #[test]
+    fn renumbering_moves_plaintext_records_and_stops_at_encrypted_ones() {
+        let mut datagram =
+            [record(HANDSHAKE, 0, 1, &[1; 20]), record(20, 0, 2, &[1]), record(HANDSHAKE, 1, 3, &[9; 40])]
+                .concat();
+        renumber_plaintext(&mut datagram, 3);
+        let expected =
+            [record(HANDSHAKE, 0, 4, &[1; 20]), record(20, 0, 5, &[1]), record(HANDSHAKE, 1, 3, &[9; 40])]
+                .concat();
+        assert_eq!(datagram, expected);
+        for len in 0..expected.len() {
+            renumber_plaintext(&mut expected[..len].to_vec(), 1);
+        }
     }
 
     #[test]
