@@ -131,6 +131,20 @@ impl Link {
         }
     }
 
+    /// Like [`Link::run`] without loss, but every datagram may be changed on its way.
+    pub fn run_altered(&mut self, until: Time, mut alter: impl FnMut(Direction, &mut Vec<u8>)) {
+        loop {
+            let before = self.in_flight.len();
+            self.collect(&mut |_| false);
+            for (_, direction, datagram) in self.in_flight.iter_mut().skip(before) {
+                alter(*direction, datagram);
+            }
+            if self.connected_at.is_some() || self.failure.is_some() || !self.step(until) {
+                return;
+            }
+        }
+    }
+
     /// Runs until `until`, whatever happens, without loss.
     pub fn run_on(&mut self, until: Time) {
         loop {
