@@ -18,9 +18,12 @@ peer = pipeline.get_by_name("peer")
 
 
 def on_offer(promise, _):
-    offer = promise.get_reply().get_value("offer")
+    # The offer lives in the reply: it has to stay in a variable.
+    reply = promise.get_reply()
+    offer = reply.get_value("offer")
+    text = offer.sdp.as_text()
     peer.emit("set-local-description", offer, Gst.Promise.new())
-    request = urllib.request.Request(sys.argv[1], data=offer.sdp.as_text().encode(), method="POST")
+    request = urllib.request.Request(sys.argv[1], data=text.encode(), method="POST")
     answer = urllib.request.urlopen(request).read().decode()
     _, message = GstSdp.SDPMessage.new_from_text(answer)
     description = GstWebRTC.WebRTCSessionDescription.new(GstWebRTC.WebRTCSDPType.ANSWER, message)
