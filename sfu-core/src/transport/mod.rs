@@ -1,5 +1,6 @@
 //! The encrypted path of one participant: ICE, then DTLS, then SRTP, each only once the one before it stands.
 
+pub mod dtls;
 pub mod handshake;
 pub mod ice_lite;
 pub mod srtp;
