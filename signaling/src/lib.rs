@@ -1,1 +1,35 @@
 //! Sessions, messages and SDP negotiation, sans-I/O.
+//!
+//! [`Rooms`] is the one writer of membership and desired state. A client's messages and the workers' events go in; each
+//! session's ordered queue of messages and the commands for the workers come out. Nothing here reads a clock, draws
+//! randomness of its own or touches a socket: one seed and one sequence of calls is one run.
+//!
+//! ```text
+//!  message            JSON ↔ values
+//!  rooms              all rooms, sessions, deadlines           ← start reading here
+//!  room               who is in it, and what follows for the others
+//!  participant        its tracks, its wishes, what its client and worker were told
+//!  negotiate          offer/answer of one transport            slots   which track shows where
+//!  sdp                text ↔ typed m-sections
+//! ```
+//!
+//! The caller drains [`Rooms::poll_ready`], [`Rooms::poll_message`] and [`Rooms::poll_command`] after every call that
+//! takes `&mut self`, and calls [`Rooms::handle_timeout`] at [`Rooms::next_timeout`].
+
+mod candidate;
+mod directory;
+pub mod error;
+pub mod message;
+pub mod negotiate;
+mod participant;
+mod room;
+mod rooms;
+pub mod sdp;
+mod session;
+pub mod slots;
+
+pub use error::{ErrorCode, JoinError, MessageError};
+pub use message::{ClientMessage, JoinRequest, ServerMessage, parse_client_message};
+pub use negotiate::NodeId;
+pub use rooms::{Rooms, RoomsConfig, RoomsStats, WorkerInfo};
+pub use session::SessionId;

@@ -1,0 +1,198 @@
+//! RTP header extensions (RFC 8285): which ones we take, which ones a slot carries, and under which ids.
+
+use sfu_core::command::ExtensionIds;
+use sfu_core::unit::Kind;
+
+use crate::sdp::{Direction, ExtMap};
+
+/// An extension of the table.
+#[derive(Debug)]
+struct Row {
+    uri: &'static str,
+    field: fn(&mut ExtensionIds) -> &mut Option<u8>,
+    audio: bool,
+    video: bool,
+    /// The publisher may send it to us.
+    uplink: bool,
+    /// A slot forwards it.
+    slot: bool,
+    /// The id in our own offers, unless the client's offers gave another.
+    id: u8,
+}
+
+macro_rules! row {
+    ($uri:expr, $field:ident, audio $audio:expr, video $video:expr, uplink $uplink:expr, slot $slot:expr, id $id:expr) => {
+        Row {
+            uri: $uri,
+            field: |ids| &mut ids.$field,
+            audio: $audio,
+            video: $video,
+            uplink: $uplink,
+            slot: $slot,
+            id: $id,
+        }
+    };
+}
+
+/// The dependency descriptor is left out on purpose: once it is accepted, browsers minimise the VP8 payload
+/// descriptor and temporal ids are gone. It belongs to codecs that are not in the codec table yet.
+#[rustfmt::skip]
+const TABLE: &[Row] = &[
+    row!("urn:ietf:params:rtp-hdrext:sdes:mid",                    mid,               audio true,  video true,  uplink true, slot true,  id 4),
+    row!("urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",          rid,               audio false, video true,  uplink true, slot false, id 10),
+    row!("urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id", repaired_rid,      audio false, video true,  uplink true, slot false, id 11),
+    row!("urn:ietf:params:rtp-hdrext:ssrc-audio-level",            audio_level,       audio true,  video false, uplink true, slot true,  id 1),
+    row!("http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+                                                                   transport_cc,      audio true,  video true,  uplink true, slot false, id 3),
+    row!("http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+                                                                   abs_send_time,     audio true,  video true,  uplink true, slot false, id 2),
+    row!("http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
+                                                                   abs_capture_time,  audio true,  video true,  uplink true, slot true,  id 9),
+    row!("urn:3gpp:video-orientation",                             video_orientation, audio false, video true,  uplink true, slot true,  id 13),
+    row!("http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
+                                                                   playout_delay,     audio false, video true,  uplink true, slot true,  id 5),
+];
+
+impl Row {
+    fn serves(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Audio => self.audio,
+            Kind::Video => self.video,
+        }
+    }
+}
+
+/// The extensions agreed for one m-section.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct AgreedExtensions {
+    maps: Vec<ExtMap>,
+}
+
+impl AgreedExtensions {
+    /// What we take of those that the peer offers: what the publisher may send if we receive, what a slot
+    /// forwards if we send.
+    pub fn agree(kind: Kind, offered: &[ExtMap], receives: bool, sends: bool) -> AgreedExtensions {
+        let mut maps: Vec<ExtMap> = Vec::new();
+        for map in offered {
+            let row = TABLE.iter().find(|row| row.uri == map.uri && row.serves(kind));
+            let wanted = row.is_some_and(|row| (row.uplink && receives) || (row.slot && sends));
+            let clashes = maps.iter().any(|earlier| earlier.id == map.id || earlier.uri == map.uri);
+            if wanted && !clashes {
+                let direction = map.direction.map(Direction::reversed);
+                maps.push(ExtMap { id: map.id, uri: map.uri.clone(), direction });
+            }
+        }
+        AgreedExtensions { maps }
+    }
+
+    /// Drops what the peer's answer did not take.
+    pub fn retain_answered(&mut self, answered: &[ExtMap]) {
+        self.maps.retain(|map| answered.iter().any(|other| other.id == map.id && other.uri == map.uri));
+    }
+
+    /// Values of the `a=extmap` lines. Direction suffixes answer suffixes, so offers of ours have none.
+    pub fn lines(&self, is_answer: bool) -> impl Iterator<Item = String> {
+        self.maps.iter().map(move |map| match map.direction.filter(|_| is_answer) {
+            Some(direction) => format!("{}/{} {}", map.id, direction.as_str(), map.uri),
+            None => format!("{} {}", map.id, map.uri),
+        })
+    }
+
+    pub fn uplink_ids(&self) -> ExtensionIds {
+        self.ids(|row| row.uplink)
+    }
+
+    pub fn slot_ids(&self) -> ExtensionIds {
+        self.ids(|row| row.slot)
+    }
+
+    fn ids(&self, wanted: impl Fn(&Row) -> bool) -> ExtensionIds {
+        let mut ids = ExtensionIds::default();
+        for map in &self.maps {
+            if let Some(row) = TABLE.iter().find(|row| row.uri == map.uri && wanted(row)) {
+                *(row.field)(&mut ids) = Some(map.id);
+            }
+        }
+        ids
+    }
+}
+
+/// Ids that a client uses: one id means one URI in the whole bundle (RFC 8285 §6).
+#[derive(Clone, Debug, Default)]
+pub struct KnownExtensionIds {
+    maps: Vec<(u8, String)>,
+}
+
+/// Distinct extensions remembered per client; browsers know about 20.
+const KNOWN_MAX: usize = 64;
+
+impl KnownExtensionIds {
+    pub fn learn(&mut self, offered: &[ExtMap]) {
+        for map in offered {
+            let known = self.maps.iter().any(|(id, uri)| *id == map.id || *uri == map.uri);
+            if !known && self.maps.len() < KNOWN_MAX {
+                self.maps.push((map.id, map.uri.clone()));
+            }
+        }
+    }
+
+    /// The extensions of a slot that we offer.
+    pub fn offer(&mut self, kind: Kind) -> AgreedExtensions {
+        let rows = TABLE.iter().filter(|row| row.slot && row.serves(kind));
+        let maps = rows.filter_map(|row| {
+            let id = self.id_of(row)?;
+            Some(ExtMap { id, uri: row.uri.to_owned(), direction: None })
+        });
+        AgreedExtensions { maps: maps.collect() }
+    }
+
+    fn id_of(&mut self, row: &Row) -> Option<u8> {
+        if let Some((id, _)) = self.maps.iter().find(|(_, uri)| uri == row.uri) {
+            return Some(*id);
+        }
+        let mut candidates = std::iter::once(row.id).chain(1..15).chain(16..=255);
+        let id = candidates.find(|id| !self.maps.iter().any(|(taken, _)| taken == id))?;
+        self.maps.push((id, row.uri.to_owned()));
+        Some(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(id: u8, uri: &str, direction: Option<Direction>) -> ExtMap {
+        ExtMap { id, uri: uri.to_owned(), direction }
+    }
+
+    #[test]
+    fn firefox_direction_suffix_is_answered_reversed() {
+        let offered = [
+            map(8, "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id", Some(Direction::SendOnly)),
+            map(3, "urn:ietf:params:rtp-hdrext:sdes:mid", None),
+        ];
+        let agreed = AgreedExtensions::agree(Kind::Video, &offered, true, false);
+        let lines: Vec<String> = agreed.lines(true).collect();
+        assert_eq!(lines[0], "8/recvonly urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id");
+        assert_eq!(agreed.uplink_ids().rid, Some(8));
+        assert_eq!(agreed.uplink_ids().mid, Some(3));
+        assert_eq!(agreed.slot_ids().rid, None);
+    }
+
+    #[test]
+    fn dependency_descriptor_is_never_taken() {
+        let uri = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+        let agreed = AgreedExtensions::agree(Kind::Video, &[map(8, uri, None)], true, true);
+        assert_eq!(agreed, AgreedExtensions::default());
+    }
+
+    #[test]
+    fn offered_ids_follow_the_client_and_never_clash() {
+        let mut known = KnownExtensionIds::default();
+        known.learn(&[map(3, "urn:ietf:params:rtp-hdrext:sdes:mid", None), map(1, "urn:unknown", None)]);
+        let ids = known.offer(Kind::Audio).slot_ids();
+        assert_eq!(ids.mid, Some(3));
+        assert_eq!(ids.audio_level, Some(2));
+        assert_eq!(known.offer(Kind::Audio).slot_ids(), ids);
+    }
+}

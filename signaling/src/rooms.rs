@@ -1,0 +1,376 @@
+//! All rooms of a process and the door to them: sessions and events of workers come in, messages and commands go out.
+//! Sans-I/O and deterministic: time is an argument, all randomness comes from one seed.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use sfu_core::command::Command;
+use sfu_core::event::{CloseReason, Event};
+use sfu_core::transport::handshake::Fingerprint;
+use sfu_core::unit::{ParticipantId, RoomId, Time, WorkerId};
+
+use crate::directory::{Context, Deadline, Deadlines, Directory};
+use crate::error::{ErrorCode, JoinError};
+use crate::message::{
+    ClientMessage, ClosedReason, IceServer, JoinRequest, LeaveReason, NAME_LEN_MAX, ROOM_NAME_LEN_MAX,
+    ServerMessage, VERSION,
+};
+use crate::negotiate::{LocalTransport, NodeId, UfragPrefix, ice_text};
+use crate::participant::{Connectivity, Identity};
+use crate::room::Room;
+use crate::session::{Admission, Next, Outbox, Place, SessionId};
+
+/// The tenant of rooms joined without one.
+const DEFAULT_TENANT: &str = "default";
+
+/// A worker as the control plane knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WorkerInfo {
+    pub id: WorkerId,
+    /// Written as host candidates in every SDP, most preferred first.
+    pub candidates: Vec<SocketAddr>,
+}
+
+#[derive(Clone, Debug)]
+pub struct RoomsConfig {
+    pub max_participants: usize,
+    pub max_rooms: usize,
+    /// How long a room outlives its last participant.
+    pub empty_room_ttl: Duration,
+    /// How long a participant outlives its connection.
+    pub resume_ttl: Duration,
+    /// How long a participant may be without ICE after its join.
+    pub ice_timeout: Duration,
+    pub workers: Vec<WorkerInfo>,
+    /// First part of every ufrag.
+    pub node: NodeId,
+    /// Of the server's certificate; SHA-256.
+    pub fingerprint: Fingerprint,
+    pub ice_servers: Vec<IceServer>,
+}
+
+impl RoomsConfig {
+    /// The defaults.
+    pub fn new(workers: Vec<WorkerInfo>, node: NodeId, fingerprint: Fingerprint) -> RoomsConfig {
+        RoomsConfig {
+            max_participants: 100,
+            max_rooms: 10_000,
+            empty_room_ttl: Duration::from_secs(60),
+            resume_ttl: Duration::from_secs(30),
+            ice_timeout: Duration::from_secs(30),
+            workers,
+            node,
+            fingerprint,
+            ice_servers: Vec::new(),
+        }
+    }
+}
+
+/// How much there is.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RoomsStats {
+    pub rooms: usize,
+    pub participants: usize,
+    pub tracks: usize,
+}
+
+/// The one writer of membership and desired state of all rooms.
+#[derive(Debug)]
+pub struct Rooms {
+    config: RoomsConfig,
+    rng: StdRng,
+    rooms: BTreeMap<RoomId, Room>,
+    /// By (tenant, name).
+    names: BTreeMap<(String, String), RoomId>,
+    out: Outbox,
+    directory: Directory,
+    deadlines: Deadlines,
+}
+
+impl Rooms {
+    pub fn new(config: RoomsConfig, seed: [u8; 32]) -> Rooms {
+        Rooms {
+            config,
+            rng: StdRng::from_seed(seed),
+            rooms: BTreeMap::new(),
+            names: BTreeMap::new(),
+            out: Outbox::default(),
+            directory: Directory::default(),
+            deadlines: Deadlines::default(),
+        }
+    }
+
+    /// Begins a session: resumes a participant by its token, or adds one, in place of an earlier one with the same
+    /// identity. The room is created if need be.
+    pub fn join(&mut self, now: Time, request: JoinRequest) -> Result<SessionId, JoinError> {
+        let wish = self.check_join(&request)?;
+        let (session, place) = match self.resumable(&request) {
+            Some(place) => self.with_room(now, place.room, |room, ctx| {
+                room.resume(place.participant, ctx).map(|session| (session, place))
+            }),
+            None => self.add_participant(now, &request.room, wish)?,
+        }
+        .ok_or(JoinError::ServerBusy)?;
+        self.with_room(now, place.room, |room, ctx| {
+            if let Some(offer) = &request.offer {
+                room.receive_offer(place.participant, offer, ctx);
+            }
+            room.sync(place.participant, ctx);
+        });
+        Ok(session)
+    }
+
+    /// Everything after the join.
+    pub fn receive(&mut self, now: Time, session: SessionId, message: ClientMessage) {
+        let Some(place) = self.out.place(session) else { return };
+        if self.out.admit(now, session) != Admission::Admitted {
+            return;
+        }
+        let id = place.participant;
+        self.with_room(now, place.room, |room, ctx| match message {
+            ClientMessage::Join(_) => {
+                room.send(id, ServerMessage::error(ErrorCode::BadMessage, "already joined"), ctx.out);
+            }
+            ClientMessage::Offer(offer) => room.receive_offer(id, &offer, ctx),
+            ClientMessage::Answer { id: offer_id, sdp } => room.receive_answer(id, offer_id, &sdp, ctx),
+            ClientMessage::Candidate { .. } => {}
+            ClientMessage::Subscribe { track, enabled } => {
+                room.wish(id, track, |participant| participant.subscribe(track, enabled), ctx);
+            }
+            ClientMessage::Prefer { track, layer, paused } => {
+                room.wish(id, track, |participant| participant.prefer(track, layer, paused), ctx);
+            }
+            ClientMessage::Mute { track, muted } => room.set_muted(id, track, muted, ctx),
+            ClientMessage::Leave => room.remove(id, LeaveReason::Left, ClosedReason::Left, ctx),
+            ClientMessage::Ping => room.send(id, ServerMessage::Pong, ctx.out),
+        });
+    }
+
+    /// Something arrived on a session that is not a message: it is told so and goes on.
+    pub fn receive_invalid(&mut self, now: Time, session: SessionId, error: &crate::error::MessageError) {
+        if self.out.place(session).is_some() && self.out.admit(now, session) == Admission::Admitted {
+            self.out.send(session, error.into());
+        }
+    }
+
+    /// The connection of a session is gone, whatever the reason. Its participant may come back with the token.
+    pub fn connection_lost(&mut self, now: Time, session: SessionId) {
+        let place = self.out.place(session);
+        self.out.remove(session);
+        if let Some(place) = place {
+            self.with_room(now, place.room, |room, ctx| room.connection_lost(place.participant, ctx));
+        }
+    }
+
+    /// Something happened on a worker.
+    pub fn core_event(&mut self, now: Time, _worker: WorkerId, event: Event) {
+        if let Event::Speakers { room, speakers } = event {
+            self.with_room(now, room, |room, ctx| room.speakers(speakers, ctx.out));
+            return;
+        }
+        let Some(place) = self.place_of(&event) else { return };
+        let id = place.participant;
+        self.with_room(now, place.room, |room, ctx| match event {
+            Event::TransportConnected { .. } | Event::TransportRecovered { .. } => {
+                room.set_connectivity(id, Connectivity::Connected, ctx);
+            }
+            Event::TransportDisconnected { .. } => room.set_connectivity(id, Connectivity::Disconnected, ctx),
+            Event::TransportClosed { reason, .. } => {
+                if let Some(closed) = closed_reason(&reason) {
+                    room.remove(id, LeaveReason::Timeout, closed, ctx);
+                }
+            }
+            Event::TrackLayers { track, layers } => room.set_layers(id, track, layers),
+            Event::SlotLayer { slot, layer, .. } => room.slot_layer(id, slot, layer, ctx),
+            Event::SlotUnsupported { slot, track, .. } => room.slot_unsupported(id, slot, track, ctx),
+            Event::Speakers { .. } => {}
+        });
+    }
+
+    /// Asks a client to restart ICE, for instance because the server's addresses have changed.
+    pub fn request_ice_restart(&mut self, now: Time, session: SessionId) {
+        if let Some(place) = self.out.place(session) {
+            self.with_room(now, place.room, |room, ctx| room.request_ice_restart(place.participant, ctx.out));
+        }
+    }
+
+    /// To be called at [`Rooms::next_timeout`].
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some(deadline) = self.deadlines.pop_due(now) {
+            match deadline {
+                Deadline::Ice(room, id) => self.time_out(now, room, id, ClosedReason::IceTimeout),
+                Deadline::Resume(room, id) => self.time_out(now, room, id, ClosedReason::ConsentExpired),
+                Deadline::EmptyRoom(room) => self.forget_room(room),
+            }
+        }
+    }
+
+    /// Ends everything.
+    pub fn shutdown(&mut self, now: Time) {
+        let all: Vec<RoomId> = self.rooms.keys().copied().collect();
+        for room in all {
+            self.with_room(now, room, |room, ctx| room.close(ClosedReason::ServerShutdown, ctx));
+        }
+    }
+
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.deadlines.next()
+    }
+
+    /// The next message of a session's ordered queue.
+    pub fn poll_message(&mut self, session: SessionId) -> Option<ServerMessage> {
+        match self.out.next(session) {
+            Next::Message(message) => Some(message),
+            Next::Nothing => None,
+            Next::Resync(place) => {
+                let room = self.rooms.get_mut(&place.room)?;
+                let snapshot = room.resync(place.participant, &self.config, &mut self.out)?;
+                Some(ServerMessage::Resync(snapshot))
+            }
+        }
+    }
+
+    /// A session that has something queued or has ended; each once per change.
+    pub fn poll_ready(&mut self) -> Option<SessionId> {
+        self.out.poll_ready()
+    }
+
+    /// The session is over and its last message was polled: its connection can be closed.
+    pub fn is_ended(&self, session: SessionId) -> bool {
+        self.out.is_ended(session)
+    }
+
+    /// The next command for a worker, in order.
+    pub fn poll_command(&mut self) -> Option<(WorkerId, Command)> {
+        self.out.poll_command()
+    }
+
+    pub fn stats(&self) -> RoomsStats {
+        RoomsStats {
+            rooms: self.rooms.len(),
+            participants: self.rooms.values().map(Room::len).sum(),
+            tracks: self.directory.track_count(),
+        }
+    }
+
+    fn check_join(&mut self, request: &JoinRequest) -> Result<Identity, JoinError> {
+        if request.version != VERSION {
+            return Err(JoinError::BadVersion);
+        }
+        let room_len = request.room.chars().count();
+        if room_len == 0 || room_len > ROOM_NAME_LEN_MAX || request.room.chars().any(char::is_control) {
+            return Err(JoinError::BadRoom);
+        }
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let made_up = || format!("guest-{}", ice_text(&mut self.rng, 8));
+        let identity = given(&request.identity).unwrap_or_else(made_up);
+        let name = given(&request.name).unwrap_or_else(|| identity.clone());
+        let is_bad = |text: &str| text.len() > NAME_LEN_MAX || text.chars().any(char::is_control);
+        if is_bad(&identity) || is_bad(&name) {
+            return Err(JoinError::BadIdentity);
+        }
+        Ok(Identity { identity, name })
+    }
+
+    /// The participant that a join's token stands for.
+    fn resumable(&self, request: &JoinRequest) -> Option<Place> {
+        let place = self.directory.resume_token(request.resume.as_deref()?)?;
+        self.rooms.get(&place.room).filter(|room| room.name == request.room).map(|_| place)
+    }
+
+    fn add_participant(
+        &mut self,
+        now: Time,
+        name: &str,
+        identity: Identity,
+    ) -> Result<Option<(SessionId, Place)>, JoinError> {
+        let id = self.room_named(name)?;
+        let room = self.rooms.get(&id);
+        let replaced = room.and_then(|room| room.by_identity(&identity.identity));
+        let others = room.map_or(0, Room::len).saturating_sub(usize::from(replaced.is_some()));
+        if others >= self.config.max_participants {
+            return Err(JoinError::RoomFull);
+        }
+        let session = self.with_room(now, id, |room, ctx| {
+            if let Some(replaced) = replaced {
+                room.remove(replaced, LeaveReason::Replaced, ClosedReason::Replaced, ctx);
+            }
+            let worker = ctx.config.workers.iter().find(|worker| worker.id == room.worker);
+            let local = LocalTransport {
+                fingerprint: ctx.config.fingerprint.clone(),
+                candidates: worker.map(|worker| worker.candidates.clone()).unwrap_or_default(),
+                ufrag_prefix: UfragPrefix::new(ctx.config.node, room.worker),
+            };
+            Some(room.add(identity, local, ctx))
+        });
+        Ok(session.and_then(|session| self.out.place(session).map(|place| (session, place))))
+    }
+
+    /// The room of this name, on the worker with the fewest participants if it is new.
+    fn room_named(&mut self, name: &str) -> Result<RoomId, JoinError> {
+        let key = (DEFAULT_TENANT.to_owned(), name.to_owned());
+        if let Some(id) = self.names.get(&key) {
+            return Ok(*id);
+        }
+        if self.rooms.len() >= self.config.max_rooms || self.config.max_participants == 0 {
+            return Err(JoinError::ServerBusy);
+        }
+        let load = |worker: WorkerId| -> usize {
+            self.rooms.values().filter(|room| room.worker == worker).map(Room::len).sum()
+        };
+        let workers = self.config.workers.iter().map(|worker| worker.id);
+        let worker = workers.min_by_key(|worker| load(*worker)).ok_or(JoinError::ServerBusy)?;
+        let id = self.directory.new_room();
+        self.rooms.insert(id, Room::new(id, name.to_owned(), worker));
+        self.names.insert(key, id);
+        Ok(id)
+    }
+
+    fn forget_room(&mut self, id: RoomId) {
+        if let Some(room) = self.rooms.remove(&id) {
+            self.names.remove(&(DEFAULT_TENANT.to_owned(), room.name));
+        }
+    }
+
+    fn time_out(&mut self, now: Time, room: RoomId, id: ParticipantId, closed: ClosedReason) {
+        self.with_room(now, room, |room, ctx| room.remove(id, LeaveReason::Timeout, closed, ctx));
+    }
+
+    fn place_of(&self, event: &Event) -> Option<Place> {
+        match event {
+            Event::TransportConnected { transport }
+            | Event::TransportDisconnected { transport }
+            | Event::TransportRecovered { transport }
+            | Event::TransportClosed { transport, .. }
+            | Event::SlotLayer { transport, .. }
+            | Event::SlotUnsupported { transport, .. } => self.directory.transport(*transport),
+            Event::TrackLayers { track, .. } => self.directory.track(*track),
+            Event::Speakers { .. } => None,
+        }
+    }
+
+    /// Runs `work` in a room; the default when there is no such room.
+    fn with_room<R: Default>(
+        &mut self,
+        now: Time,
+        id: RoomId,
+        work: impl FnOnce(&mut Room, &mut Context<'_>) -> R,
+    ) -> R {
+        let Rooms { config, rng, rooms, out, directory, deadlines, .. } = self;
+        let Some(room) = rooms.get_mut(&id) else { return R::default() };
+        work(room, &mut Context { now, config, rng, out, directory, deadlines })
+    }
+}
+
+/// Why a client whose transport has ended is told to go; `None` when that was our own wish.
+fn closed_reason(reason: &CloseReason) -> Option<ClosedReason> {
+    match reason {
+        CloseReason::Requested => None,
+        CloseReason::IceTimeout => Some(ClosedReason::IceTimeout),
+        CloseReason::ConsentExpired => Some(ClosedReason::ConsentExpired),
+        CloseReason::Dtls(_) => Some(ClosedReason::DtlsFailed),
+    }
+}
