@@ -51,7 +51,8 @@ export class Tile extends EventTarget {
     setText(name, view.name);
     setText(avatar, initials(view.name));
     element.style.setProperty('--hue', String(hueOf(view.identity)));
-    muted.hidden = !view.muted;
+    // SVG elements have no `hidden` property, only the attribute.
+    muted.toggleAttribute('hidden', !view.muted);
     const reason = view.state === 'reconnecting' ? 'reconnecting…' : (WHY_EMPTY[view.empty] ?? '');
     setText(badge, reason);
     badge.hidden = !reason;
