@@ -1,7 +1,8 @@
 //! Calls between real pages in real browsers, through the built server: the right picture, at its rate, without a
 //! freeze, with its sound; and what happens when people come, reload, mute, share, lose the network or the server.
 
-#[allow(dead_code)]
+#![allow(clippy::expect_used, reason = "what a test stands on is there or the test is over")]
+
 mod support;
 
 use std::path::PathBuf;
@@ -71,6 +72,52 @@ fn a_marker_survives_noise_but_not_a_torn_picture() {
     luma[160 * 45..].copy_from_slice(&other[160 * 45..]);
     assert_eq!(Marker::read(&luma, 160), None);
 }
+
+/// Hidden or background pages are throttled: then every other gate would measure the browser's thrift.
+#[test]
+fn every_page_of_a_browser_keeps_its_pace() {
+    browser_test("every_page_of_a_browser_keeps_its_pace", async {
+        let server = Server::start().await;
+        let camera = Camera::of(21, 640, 360)?;
+        let browser = Browser::launch(Some(&camera.0)).await?;
+        let url = format!("http://127.0.0.1:{}/?room=lobby", server.http_port);
+        let mut pages = Vec::new();
+        for _ in 0..4 {
+            pages.push(browser.open(&url, &[PROBE]).await?);
+        }
+        for page in &pages {
+            page.until("probe.read(document.getElementById('preview'))?.id === 21", SOON).await?;
+        }
+        let paces = futures_util::future::join_all(pages.iter().map(|page| page.eval::<Pace>(PACE))).await;
+        for (page, pace) in pages.iter().zip(paces) {
+            let pace = pace?;
+            if pace.hidden || pace.animation < 40 || pace.video < 45 || pace.timers < 80 {
+                return Err(format!("{pace:?} in two seconds\n{}", page.describe().await));
+            }
+        }
+        Ok(())
+    });
+}
+
+/// How often a page was called back in two seconds.
+#[derive(serde::Deserialize, Debug)]
+struct Pace {
+    hidden: bool,
+    animation: u32,
+    video: u32,
+    timers: u32,
+}
+
+const PACE: &str = "new Promise((done) => {
+  const pace = { hidden: document.hidden, animation: 0, video: 0, timers: 0 };
+  const video = document.getElementById('preview');
+  const onAnimation = () => { pace.animation += 1; requestAnimationFrame(onAnimation); };
+  const onVideo = () => { pace.video += 1; video.requestVideoFrameCallback(onVideo); };
+  requestAnimationFrame(onAnimation);
+  video.requestVideoFrameCallback(onVideo);
+  setInterval(() => { pace.timers += 1; }, 20);
+  setTimeout(() => done(pace), 2000);
+})";
 
 #[test]
 fn two_pages_see_and_hear_each_other() {
@@ -303,8 +350,10 @@ fn network_loss_and_return() {
         // Short: ICE alone finds back. Long: the socket is given up, too, and is resumed.
         for (seconds, within) in [(4, 10), (14, 20)] {
             relay.cut();
+            ann.set_offline(true).await?;
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             relay.mend();
+            ann.set_offline(false).await?;
             let moves = "(async () => { const frames = () => sfu.tiles[0].video.getVideoPlaybackQuality().totalVideoFrames; const before = frames(); await new Promise((done) => setTimeout(done, 700)); return frames() > before + 8; })()";
             for page in [&ann, &bob] {
                 await_true(page, moves, Duration::from_secs(within)).await?;
