@@ -1,0 +1,118 @@
+//! What the browser tests stand on: the server as a process, Chromium as a process, a cable between them, and pictures
+//! that say whose they are.
+
+pub mod cdp;
+pub mod chromium;
+pub mod marker;
+pub mod relay;
+pub mod server;
+
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use chromium::Page;
+
+/// Runs before a page's own scripts in every test.
+pub const PROBE: &str = include_str!("marker.js");
+
+/// A browser test that hangs is ended after this.
+const TEST_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// Runs one browser test, alone: two at a time would measure each other. Without a browser it isn't run, and says so;
+/// `SFU_REQUIRE_CLIENTS=1` makes that a failure.
+pub fn browser_test(name: &str, test: impl Future<Output = Result<(), String>>) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if chromium::find().is_none() {
+        assert!(std::env::var_os("SFU_REQUIRE_CLIENTS").is_none(), "{name}: no Chromium on this machine");
+        println!("NOT RUN: {name}: no Chromium on this machine");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let outcome = runtime.block_on(async { tokio::time::timeout(TEST_TIMEOUT, test).await });
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(message)) => panic!("{name}: {message}"),
+        Err(_) => panic!("{name}: not done in {TEST_TIMEOUT:?}"),
+    }
+}
+
+/// What a page receives, measured over some seconds by `probe.quality`.
+#[derive(Deserialize, Debug)]
+pub struct Quality {
+    pub video: Vec<VideoQuality>,
+    pub audio: Vec<AudioQuality>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct VideoQuality {
+    pub key: String,
+    pub fps: f64,
+    pub freezes: f64,
+    /// Publisher ids that were read from the picture.
+    pub ids: Vec<u8>,
+    pub readable: usize,
+    pub readings: usize,
+    /// Different frame counters that were read.
+    pub counters: usize,
+    pub width: u32,
+    pub worst_gap_ms: f64,
+}
+
+#[derive(Deserialize, Debug)]
+pub struct AudioQuality {
+    pub samples: f64,
+    pub concealed: f64,
+    pub energy: f64,
+}
+
+impl Quality {
+    pub async fn measure(page: &Page, seconds: f64) -> Result<Self, String> {
+        page.eval(&format!("probe.quality({})", seconds * 1000.0)).await
+    }
+
+    /// The gates: the right pictures and no other, moving at nine tenths of the source's rate, none frozen; sound in
+    /// which less than one sample in a hundred is made up.
+    pub fn check(&self, who: &str, expected_ids: &[u8], source_fps: f64) -> Result<(), String> {
+        let fail = |what: &str| Err(format!("{who}: {what}\n{self:#?}"));
+        let mut seen: Vec<u8> = self.video.iter().flat_map(|video| video.ids.iter().copied()).collect();
+        seen.sort_unstable();
+        let mut expected = expected_ids.to_vec();
+        expected.sort_unstable();
+        if seen != expected {
+            return fail(&format!("expected the pictures {expected:?}, saw {seen:?}"));
+        }
+        for video in &self.video {
+            if video.fps < 0.9 * source_fps {
+                return fail(&format!("{:.1} frames a second of {source_fps}", video.fps));
+            }
+            if video.freezes > 0.0 {
+                return fail("a picture froze");
+            }
+            // One reading may catch a picture in which a layer has just changed.
+            if video.readable + 1 < video.readings || video.counters < 3 {
+                return fail("a picture is unreadable or stands still");
+            }
+        }
+        if self.audio.len() < expected.len() {
+            return fail("somebody is not heard");
+        }
+        let samples: f64 = self.audio.iter().map(|audio| audio.samples).sum();
+        let concealed: f64 = self.audio.iter().map(|audio| audio.concealed).sum();
+        if samples <= 0.0 || concealed / samples >= 0.01 {
+            return fail(&format!("{concealed} of {samples} samples were concealed"));
+        }
+        if self.audio.iter().any(|audio| audio.energy <= 0.0) {
+            return fail("a voice is silent");
+        }
+        Ok(())
+    }
+}
