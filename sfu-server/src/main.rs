@@ -1,3 +1,1 @@
-mod clock;
-mod net;
 fn main() {}

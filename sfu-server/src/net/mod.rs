@@ -25,12 +25,6 @@ pub use interfaces::{InterfaceAddress, interface_addresses, worth_announcing};
 
 use crate::clock::Clock;
 
-/// Bytes of one run at most: a UDP datagram before segmentation has 65,535 bytes with headers.
-pub const RUN_BYTES_MAX: usize = 64_000;
-
-/// Datagrams of one run at most (`UDP_MAX_SEGMENTS` of older kernels).
-pub const RUN_SEGMENTS_MAX: usize = 64;
-
 /// How system calls are made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize, serde::Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]

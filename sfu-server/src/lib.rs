@@ -1,0 +1,7 @@
+//! The SFU server: the engine and the sessions of the other crates, given sockets, threads, a clock and HTTP.
+
+pub mod clock;
+pub mod config;
+pub mod inbox;
+pub mod net;
+pub mod worker;
