@@ -77,9 +77,15 @@ pub enum LogFormat {
 
 /// The command line.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "sfu-server", version, about = "A WebRTC conference server: one binary, no other service needed.")]
-#[command(after_help = "Every option can also be a key of the file (max_participants = 20) or a variable of the \
-                        environment (SFU_MAX_PARTICIPANTS=20). Flags win over the environment, that over the file.")]
+#[command(
+    name = "sfu-server",
+    version,
+    about = "A WebRTC conference server: one binary, no other service needed."
+)]
+#[command(
+    after_help = "Every option can also be a key of the file (max_participants = 20) or a variable of the \
+                        environment (SFU_MAX_PARTICIPANTS=20). Flags win over the environment, that over the file."
+)]
 struct CommandLine {
     /// Read options from this TOML file
     #[arg(long, value_name = "FILE")]

@@ -87,7 +87,11 @@ pub fn interface_addresses() -> std::io::Result<Vec<InterfaceAddress>> {
     // Documentation addresses (RFC 5737, RFC 3849): any address with a default route would do.
     let candidates = [routed("0.0.0.0:0", "192.0.2.1:9"), routed("[::]:0", "[2001:db8::1]:9")];
     let name = || "default".to_owned();
-    Ok(candidates.into_iter().flatten().map(|address| InterfaceAddress { interface: name(), address }).collect())
+    Ok(candidates
+        .into_iter()
+        .flatten()
+        .map(|address| InterfaceAddress { interface: name(), address })
+        .collect())
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 
 mod affinity;
 mod bind;
-mod interfaces;
 #[cfg(target_os = "linux")]
 mod control_message;
+mod interfaces;
 #[cfg(target_os = "linux")]
 mod send_batch;
 #[cfg(target_os = "linux")]
@@ -26,7 +26,9 @@ pub use interfaces::{InterfaceAddress, interface_addresses, worth_announcing};
 use crate::clock::Clock;
 
 /// How system calls are made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize, serde::Serialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize, serde::Serialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum IoMode {

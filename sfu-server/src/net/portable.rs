@@ -109,7 +109,9 @@ impl PortableSocket {
                         self.counters.datagrams_sent += 1;
                         self.counters.bytes_sent += datagram.len() as u64;
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.counters.send_dropped += 1,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.counters.send_dropped += 1
+                    }
                     Err(_) => self.counters.send_errors += 1,
                 }
             }

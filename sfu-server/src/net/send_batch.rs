@@ -47,7 +47,8 @@ enum Outcome {
 impl BatchSender {
     pub(super) fn new(local: SocketAddr) -> BatchSender {
         // SAFETY: these are C structs of integers and pointers; all zeroes is a valid value of each.
-        let (message, vector): (libc::mmsghdr, libc::iovec) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        let (message, vector): (libc::mmsghdr, libc::iovec) =
+            unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
         BatchSender {
             is_ipv6: local.is_ipv6(),
             sets_source: local.ip().is_unspecified(),
@@ -70,7 +71,13 @@ impl BatchSender {
         for run in runs.filter(|run| !run.bytes.is_empty()) {
             if run.datagram_count() > 1 && self.is_unsegmented(&run.path) {
                 for bytes in run.datagrams() {
-                    self.push(fd, clock, SendRun { bytes, segment: bytes.len(), ..run }, &mut queue, counters);
+                    self.push(
+                        fd,
+                        clock,
+                        SendRun { bytes, segment: bytes.len(), ..run },
+                        &mut queue,
+                        counters,
+                    );
                 }
             } else {
                 self.push(fd, clock, run, &mut queue, counters);
@@ -183,7 +190,12 @@ impl BatchSender {
     }
 
     /// One sendmmsg of the prepared messages in `range`, whose runs the caller still holds.
-    fn send_messages(&mut self, fd: RawFd, range: std::ops::Range<usize>, counters: &mut IoCounters) -> Outcome {
+    fn send_messages(
+        &mut self,
+        fd: RawFd,
+        range: std::ops::Range<usize>,
+        counters: &mut IoCounters,
+    ) -> Outcome {
         let Some(messages) = self.messages.get_mut(range) else {
             return Outcome::Failed(io::Error::from(io::ErrorKind::InvalidInput));
         };
@@ -191,7 +203,12 @@ impl BatchSender {
             // SAFETY: `prepare` has pointed every message of the range to name, vector and control buffer in `self`, which
             // don't move during the call, and each vector to a run's bytes, which the caller's queue borrows.
             let result = unsafe {
-                libc::sendmmsg(fd, messages.as_mut_ptr(), messages.len() as libc::c_uint, libc::MSG_DONTWAIT as _)
+                libc::sendmmsg(
+                    fd,
+                    messages.as_mut_ptr(),
+                    messages.len() as libc::c_uint,
+                    libc::MSG_DONTWAIT as _,
+                )
             };
             counters.send_calls += 1;
             match usize::try_from(result) {

@@ -124,7 +124,8 @@ fn a_bad_message_does_not_take_the_others_with_it() {
     let good = loopback_path(port, client.local_addr().unwrap());
     let nowhere = Path { remote: "127.0.0.1:0".parse().unwrap(), ..good };
     let foreign = Path { local: SocketAddr::new("192.0.2.1".parse().unwrap(), port), ..good };
-    let runs = [run(nowhere, b"lost", 4), run(good, b"one", 3), run(foreign, b"lostlost", 4), run(good, b"two", 3)];
+    let runs =
+        [run(nowhere, b"lost", 4), run(good, b"one", 3), run(foreign, b"lostlost", 4), run(good, b"two", 3)];
     socket.send(&Clock::start(), runs.into_iter());
     assert_eq!(receive_at(&client).0, b"one");
     assert_eq!(receive_at(&client).0, b"two");

@@ -109,7 +109,8 @@ impl BatchedSocket {
     fn receive_messages(&mut self) -> io::Result<usize> {
         let buffers = self.buffers.chunks_exact_mut(RECEIVE_BUFFER_BYTES);
         let parts = self.vectors.iter_mut().zip(&mut self.names).zip(&mut self.controls);
-        for ((message, buffer), ((vector, name), control)) in self.messages.iter_mut().zip(buffers).zip(parts) {
+        for ((message, buffer), ((vector, name), control)) in self.messages.iter_mut().zip(buffers).zip(parts)
+        {
             vector.iov_base = buffer.as_mut_ptr().cast();
             vector.iov_len = buffer.len();
             let header = &mut message.msg_hdr;
