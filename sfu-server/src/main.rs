@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     let invocation = config::load(std::env::args(), variables);
     let result = match invocation {
         Ok(Invocation::Print(text)) => {
-            print!("{text}");
+            say(&text);
             return ExitCode::SUCCESS;
         }
         Ok(Invocation::Serve { config, unknown_variables }) => serve(&config, &unknown_variables),
@@ -46,18 +46,26 @@ fn serve(config: &Config, unknown_variables: &[String]) -> Result<()> {
 }
 
 async fn run(config: &Config) -> Result<()> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new().context("cannot listen for signals")?;
     let mut server = Server::start(config).await?;
-    print!("{}", greeting(config, &server));
+    say(&greeting(config, &server));
     tokio::select! {
         error = server.failed() => return Err(error),
         () = signals.next() => {}
     }
-    println!("Shutting down: telling everybody. Again to stop at once.");
+    say("Shutting down: telling everybody. Again to stop at once.\n");
     tokio::select! {
         result = server.shut_down() => result,
         () = signals.next() => std::process::exit(130),
     }
+}
+
+/// Prints for a person, who may have closed the other end: that is no reason to stop.
+fn say(text: &str) {
+    use std::io::Write;
+
+    let mut output = std::io::stdout().lock();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
 fn start_log(config: &Config) {
@@ -109,34 +117,42 @@ fn greeting(config: &Config, server: &Server) -> String {
     text
 }
 
-/// Ctrl-C, and SIGTERM where there is one.
+/// Ctrl-C, and SIGTERM where there is one. Made early: from then on neither ends the process by itself.
 struct Signals {
     #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    #[cfg(windows)]
+    interrupt: tokio::signal::windows::CtrlC,
 }
 
 impl Signals {
-    fn new() -> Result<Signals> {
+    #[cfg(unix)]
+    fn new() -> std::io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+
         Ok(Signals {
-            #[cfg(unix)]
-            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-                .context("cannot listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
         })
+    }
+
+    #[cfg(windows)]
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals { interrupt: tokio::signal::windows::ctrl_c()? })
     }
 
     #[cfg(unix)]
     async fn next(&mut self) {
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
+            _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
     }
 
-    #[cfg(not(unix))]
+    #[cfg(windows)]
     async fn next(&mut self) {
-        // An error means that signals can't be heard: then only the window's close button ends the server.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        self.interrupt.recv().await;
     }
 }

@@ -1,5 +1,7 @@
 //! The HTTP rim of a whole server, over loopback: page, headers, health, and the limits of the WebSocket.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod common;
 
 use std::time::Duration;
@@ -15,6 +17,13 @@ async fn the_page_is_at_the_root_and_at_every_room() {
         assert_eq!(response.status, 200, "{path}");
         assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
         assert!(response.body.starts_with(b"<!doctype html>"), "{path}");
+    }
+    for (path, kind) in
+        [("app.js", "text/javascript"), ("style.css", "text/css"), ("icon.svg", "image/svg+xml")]
+    {
+        let response = server.get(&format!("/assets/{path}"), &[]).await;
+        assert_eq!(response.status, 200, "{path}");
+        assert!(response.header("content-type").unwrap().starts_with(kind), "{path}");
     }
     for path in ["/nothing", "/assets/nothing.js", "/assets/../Cargo.toml", "/assets/index.html", "/room/a/b"]
     {

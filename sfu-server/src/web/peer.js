@@ -1,0 +1,217 @@
+// One RTCPeerConnection and its negotiation (the polite side of W3C "perfect negotiation"), the sections that are
+// sent on, and ICE restarts. It knows SDP goes out and comes in through `send`; it knows no participants.
+
+// Lowest first, as the server orders its ladder. Each encoding names its own L1T*: without it, VP9 and AV1 would turn
+// several encodings into one SVC stream.
+const CAMERA_LAYERS = [
+  { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000, scalabilityMode: 'L1T2' },
+  { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 500_000, scalabilityMode: 'L1T2' },
+  { rid: 'f', scaleResolutionDownBy: 1, maxBitrate: 1_500_000, scalabilityMode: 'L1T2' },
+];
+const SCREEN_LAYERS = [{ maxBitrate: 2_500_000, scalabilityMode: 'L1T1' }];
+
+const KIND = { microphone: 'audio', camera: 'video', screen: 'video', screen_audio: 'audio' };
+
+// `disconnected` often heals by itself within a check or two.
+const DISCONNECTED_GRACE_MS = 2000;
+const RESTART_BACKOFF_MS = [3000, 6000, 10_000];
+
+/// Events: `track` (receivers changed), `state` (detail: the pc's connectionState), `refused` (an offer failed).
+export class Peer extends EventTarget {
+  pc;
+  #send;
+  #isMuted;
+  #sections = new Map(); // source → RTCRtpTransceiver
+  // Receivers play what shares a stream in step: a person's voice and picture, a screen's sound and picture.
+  #person = new MediaStream();
+  #screen = new MediaStream();
+  #offerId = 0;
+  #pendingOffer = 0;
+  #negotiable = false;
+  #wantsOffer = false;
+  #refusals = 0;
+  #work = Promise.resolve();
+  #restartTimer = 0;
+  #restarts = 0;
+
+  /// `send(message)` → whether it left; `isMuted(source)` is asked when an offer is written.
+  constructor({ iceServers, send, isMuted }) {
+    super();
+    this.#send = send;
+    this.#isMuted = isMuted;
+    this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
+    this.pc.onnegotiationneeded = () => this.#offer();
+    this.pc.ontrack = () => this.dispatchEvent(new Event('track'));
+    this.pc.oniceconnectionstatechange = () => this.#watchIce();
+    this.pc.onconnectionstatechange = () => {
+      this.dispatchEvent(new CustomEvent('state', { detail: this.pc.connectionState }));
+    };
+    // A section for the microphone is there from the start, so that somebody who only watches has a transport too.
+    const init = { direction: 'inactive', streams: [this.#person] };
+    this.#sections.set('microphone', this.pc.addTransceiver('audio', init));
+  }
+
+  /// Offers may be sent from now on (the join was answered).
+  open() {
+    this.#negotiable = true;
+    if (this.pc.signalingState === 'have-local-offer') this.#repeatOffer();
+    else if (this.#wantsOffer) this.#offer();
+  }
+
+  /// The socket is gone: hold offers back until `open`.
+  hold() {
+    this.#negotiable = false;
+  }
+
+  close() {
+    clearTimeout(this.#restartTimer);
+    this.#negotiable = false;
+    this.pc.onnegotiationneeded = this.pc.ontrack = null;
+    this.pc.oniceconnectionstatechange = this.pc.onconnectionstatechange = null;
+    this.pc.close();
+  }
+
+  /// Sends a track (null: nothing yet) as `source`, on the section that this source had before if there is one.
+  async publish(source, track) {
+    const section = this.#sections.get(source);
+    if (!section) {
+      this.#sections.set(source, this.#newSection(source, track));
+      return;
+    }
+    await section.sender.replaceTrack(track);
+    section.direction = 'sendonly';
+  }
+
+  /// Stops publishing a source; its section stays for the next time.
+  async unpublish(source) {
+    const section = this.#sections.get(source);
+    if (!section) return;
+    section.direction = 'inactive';
+    await section.sender.replaceTrack(null);
+  }
+
+  /// Another track, or none, on a section that goes on: no negotiation.
+  async replace(source, track) {
+    await this.#sections.get(source)?.sender.replaceTrack(track);
+  }
+
+  isPublishing(source) {
+    return this.#sections.get(source)?.direction === 'sendonly';
+  }
+
+  midOf(source) {
+    return this.#sections.get(source)?.mid ?? undefined;
+  }
+
+  /// The MediaStreamTrack that a slot's m-section delivers, or undefined before its offer was applied.
+  receivedTrack(mid) {
+    return this.pc.getTransceivers().find((transceiver) => transceiver.mid === mid)?.receiver.track;
+  }
+
+  restartIce() {
+    this.pc.restartIce();
+  }
+
+  /// A server's `offer`, `answer` or refused offer. One at a time, in order.
+  receive(message) {
+    this.#work = this.#work.then(() => this.#receive(message)).catch((error) => this.#fail(error));
+    return this.#work;
+  }
+
+  #newSection(source, track) {
+    const stream = source.startsWith('screen') ? this.#screen : this.#person;
+    const init = { direction: 'sendonly', streams: [stream] };
+    if (source === 'camera') init.sendEncodings = CAMERA_LAYERS;
+    if (source === 'screen') init.sendEncodings = SCREEN_LAYERS;
+    try {
+      return this.pc.addTransceiver(track ?? KIND[source], init);
+    } catch {
+      // An older browser that refuses the scalability modes; VP8 needs none.
+      init.sendEncodings = init.sendEncodings?.map(({ scalabilityMode, ...rest }) => rest);
+      return this.pc.addTransceiver(track ?? KIND[source], init);
+    }
+  }
+
+  #offer() {
+    // The browser fires once and then waits to be served, so a held one is remembered.
+    this.#wantsOffer = true;
+    this.#work = this.#work.then(() => this.#makeOffer()).catch((error) => this.#fail(error));
+  }
+
+  async #makeOffer() {
+    // Not stable: the browser fires again when it is.
+    if (!this.#negotiable || this.pc.signalingState !== 'stable') return;
+    this.#wantsOffer = false;
+    await this.pc.setLocalDescription();
+    this.#repeatOffer();
+  }
+
+  #repeatOffer() {
+    this.#offerId += 1;
+    this.#pendingOffer = this.#offerId;
+    this.#send({ type: 'offer', id: this.#offerId, sdp: this.pc.localDescription.sdp, tracks: this.#describe() });
+  }
+
+  #describe() {
+    const tracks = [];
+    for (const [source, { mid, direction }] of this.#sections) {
+      if (mid !== null && direction === 'sendonly') tracks.push({ mid, source, muted: this.#isMuted(source) });
+    }
+    return tracks;
+  }
+
+  async #receive(message) {
+    if (this.pc.signalingState === 'closed') return;
+    if (message.type === 'offer') {
+      // The polite peer: a local offer in flight is rolled back by this, and is needed again afterwards.
+      await this.pc.setRemoteDescription({ type: 'offer', sdp: message.sdp });
+      this.#pendingOffer = 0;
+      await this.pc.setLocalDescription();
+      this.#send({ type: 'answer', id: message.id, sdp: this.pc.localDescription.sdp });
+    } else if (message.id !== this.#pendingOffer || this.pc.signalingState !== 'have-local-offer') {
+      return;
+    } else if (message.type === 'answer') {
+      this.#pendingOffer = 0;
+      this.#refusals = 0;
+      await this.pc.setRemoteDescription({ type: 'answer', sdp: message.sdp });
+    } else {
+      await this.#refused(message);
+    }
+    this.dispatchEvent(new Event('track'));
+  }
+
+  async #refused(message) {
+    this.#pendingOffer = 0;
+    this.#refusals += 1;
+    // A rollback makes the browser want to offer the same again: once is worth a try, more would go in circles.
+    if (this.#refusals > 1) this.#negotiable = false;
+    await this.pc.setLocalDescription({ type: 'rollback' });
+    if (this.#refusals > 1) this.dispatchEvent(new CustomEvent('refused', { detail: message }));
+  }
+
+  #fail(error) {
+    if (this.pc.signalingState === 'closed') return;
+    this.dispatchEvent(new CustomEvent('refused', { detail: { message: String(error) } }));
+  }
+
+  #watchIce() {
+    clearTimeout(this.#restartTimer);
+    const state = this.pc.iceConnectionState;
+    if (state === 'connected' || state === 'completed') {
+      this.#restarts = 0;
+    } else if (state === 'disconnected') {
+      this.#restartTimer = setTimeout(() => this.#restart(), DISCONNECTED_GRACE_MS);
+    } else if (state === 'failed') {
+      this.#restart();
+    }
+  }
+
+  #restart() {
+    const state = this.pc.iceConnectionState;
+    if (state === 'connected' || state === 'completed' || state === 'closed') return;
+    this.restartIce();
+    const wait = RESTART_BACKOFF_MS[Math.min(this.#restarts, RESTART_BACKOFF_MS.length - 1)];
+    this.#restarts += 1;
+    this.#restartTimer = setTimeout(() => this.#restart(), wait);
+  }
+}

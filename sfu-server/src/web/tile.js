@@ -1,0 +1,201 @@
+// One rectangle of the call: a person's picture or avatar, or a shared screen, with name, badges and the overlay of
+// numbers. It shows what it is given and knows neither the room nor the connection.
+
+import { bitrateText } from './stats.js';
+
+const LAYER_NAMES = ['low', 'medium', 'high'];
+const WHY_EMPTY = {
+  keyframe: 'starting…',
+  no_source: 'waiting…',
+  silent: 'no picture arrives',
+  unsupported: 'this browser can’t show the codec',
+};
+
+/// Events: `pin` (the person wants it large, or back), `frame` (its first picture was shown).
+export class Tile extends EventTarget {
+  element = document.createElement('article');
+  video = document.createElement('video');
+  key;
+  visible = true;
+  rect = null;
+  track = null;
+  #parts = {};
+  #label = '';
+
+  constructor(key, { local = false, screen = false }) {
+    super();
+    this.key = key;
+    this.local = local;
+    this.screen = screen;
+    this.element.className = 'tile';
+    this.element.tabIndex = 0;
+    this.element.classList.toggle('is-local', local && !screen);
+    this.element.classList.toggle('is-screen', screen);
+    this.video.autoplay = true;
+    this.video.playsInline = true;
+    // Sound comes out of its own elements, so that no picture waits for a permission to be loud.
+    this.video.muted = true;
+    this.video.disablePictureInPicture = true;
+    this.video.setAttribute('aria-hidden', 'true');
+    this.#build();
+  }
+
+  /// `view`: {name, identity, muted, showVideo, state, speaking, pinned, empty}.
+  show(view) {
+    const { element } = this;
+    element.classList.toggle('has-video', view.showVideo);
+    element.classList.toggle('is-speaking', view.speaking);
+    element.classList.toggle('is-pinned', view.pinned);
+    element.classList.toggle('is-away', view.state === 'reconnecting');
+    const { name, avatar, muted, badge, pin } = this.#parts;
+    setText(name, view.name);
+    setText(avatar, initials(view.name));
+    element.style.setProperty('--hue', String(hueOf(view.identity)));
+    muted.hidden = !view.muted;
+    const reason = view.state === 'reconnecting' ? 'reconnecting…' : (WHY_EMPTY[view.empty] ?? '');
+    setText(badge, reason);
+    badge.hidden = !reason;
+    pin.setAttribute('aria-pressed', String(view.pinned));
+    this.#describe(view, reason);
+  }
+
+  /// Shows a MediaStreamTrack, or nothing. The first picture after a change raises `frame`.
+  setTrack(track) {
+    if (this.track === track) return;
+    this.track = track;
+    this.video.srcObject = track ? new MediaStream([track]) : null;
+    if (!track) return;
+    void this.video.play().catch(() => {});
+    this.video.requestVideoFrameCallback?.((now, frame) => {
+      if (this.track === track) this.dispatchEvent(new CustomEvent('frame', { detail: { now, frame } }));
+    });
+  }
+
+  /// `null` takes the tile off the page without stopping it.
+  place(rect) {
+    this.rect = rect;
+    this.element.classList.toggle('is-hidden', rect === null);
+    if (!rect) return;
+    const { style } = this.element;
+    style.transform = `translate(${Math.round(rect.x)}px, ${Math.round(rect.y)}px)`;
+    style.width = `${Math.floor(rect.width)}px`;
+    style.height = `${Math.floor(rect.height)}px`;
+    this.element.classList.toggle('is-small', rect.width < 220 || rect.height < 130);
+  }
+
+  /// Lines of text for the overlay; none hides it.
+  setOverlay(lines) {
+    const { overlay } = this.#parts;
+    overlay.hidden = lines.length === 0;
+    setText(overlay, lines.join('\n'));
+  }
+
+  remove() {
+    this.setTrack(null);
+    this.element.remove();
+  }
+
+  #build() {
+    const make = (tag, className) => Object.assign(document.createElement(tag), { className });
+    const avatar = make('div', 'tile-avatar');
+    const caption = make('div', 'tile-caption');
+    const muted = icon('mic-off', 'tile-muted');
+    const name = make('span', 'tile-name');
+    const badge = make('div', 'tile-badge');
+    const overlay = make('pre', 'tile-overlay');
+    const pin = make('button', 'tile-pin');
+    pin.type = 'button';
+    pin.title = 'Enlarge';
+    pin.setAttribute('aria-label', 'Enlarge this tile');
+    pin.append(icon('pin'));
+    pin.addEventListener('click', () => this.dispatchEvent(new Event('pin')));
+    this.element.addEventListener('dblclick', () => this.dispatchEvent(new Event('pin')));
+    this.element.addEventListener('keydown', (event) => {
+      if (event.key === 'Enter' && event.target === this.element) this.dispatchEvent(new Event('pin'));
+    });
+    avatar.setAttribute('aria-hidden', 'true');
+    overlay.setAttribute('aria-hidden', 'true');
+    overlay.hidden = true;
+    caption.append(muted, name);
+    this.element.append(this.video, avatar, badge, caption, pin, overlay);
+    this.#parts = { avatar, name, muted, badge, overlay, pin };
+  }
+
+  #describe(view, reason) {
+    const words = [view.name];
+    if (this.screen) words.push('shared screen');
+    else if (!view.showVideo) words.push('camera off');
+    if (view.muted) words.push('muted');
+    if (view.speaking) words.push('speaking');
+    if (reason) words.push(reason);
+    const label = words.join(', ');
+    if (label === this.#label) return;
+    this.#label = label;
+    this.element.setAttribute('aria-label', label);
+  }
+}
+
+/// The overlay's lines for a picture or sound that is received.
+export function receivedLines(video, audio, layer, rttMs) {
+  const lines = [];
+  if (video) {
+    const size = video.frameWidth ? `${video.frameWidth}×${video.frameHeight}` : 'no picture';
+    lines.push(`${video.codec ?? '–'} ${size} @ ${Math.round(video.framesPerSecond ?? 0)}`);
+    lines.push(`layer ${layerText(layer)} · ${bitrateText(video.bitrate)}`);
+    lines.push(`loss ${video.lossPercent.toFixed(1)} % · rtt ${rttMs ?? '–'} ms`);
+    const frozen = video.totalFreezesDuration ?? 0;
+    lines.push(`freezes ${video.freezeCount ?? 0}${frozen ? ` (${frozen.toFixed(1)} s)` : ''}`);
+  }
+  if (audio) lines.push(`${audio.codec ?? '–'} ${bitrateText(audio.bitrate)} · loss ${audio.lossPercent.toFixed(1)} %`);
+  return lines;
+}
+
+/// The overlay's lines for what is sent, one per layer.
+export function sentLines(layers, audio, rttMs) {
+  const lines = [];
+  for (const layer of layers ?? []) {
+    if (!layer.active || !layer.frameWidth) continue;
+    const name = layer.rid ? `${layer.rid} ` : '';
+    lines.push(
+      `${name}${layer.codec ?? '–'} ${layer.frameWidth}×${layer.frameHeight} @ ${Math.round(layer.framesPerSecond ?? 0)} · ${bitrateText(layer.bitrate)}`,
+    );
+  }
+  const limit = layers?.find((layer) => layer.limitedBy !== 'none')?.limitedBy;
+  if (limit) lines.push(`limited by ${limit}`);
+  if (audio?.length) lines.push(`${audio[0].codec ?? '–'} ${bitrateText(audio[0].bitrate)}`);
+  lines.push(`rtt ${rttMs ?? '–'} ms`);
+  return lines;
+}
+
+/// An icon of the sprite in index.html.
+export function icon(name, className = '') {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  svg.setAttribute('class', `icon ${className}`);
+  svg.setAttribute('aria-hidden', 'true');
+  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
+  use.setAttribute('href', `#icon-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+function layerText(layer) {
+  if (!layer) return '–';
+  return layer.layer === null ? (layer.reason ?? 'none') : LAYER_NAMES[layer.layer];
+}
+
+function initials(name) {
+  const words = name.trim().split(/\s+/u).filter(Boolean);
+  const letters = words.length > 1 ? [words[0], words.at(-1)] : words;
+  return letters.map((word) => [...word][0].toLocaleUpperCase()).join('') || '?';
+}
+
+/// The same person has the same colour on every screen.
+function hueOf(identity) {
+  let hash = 0;
+  for (const letter of identity) hash = (hash * 31 + letter.codePointAt(0)) >>> 0;
+  return (hash * 137) % 360;
+}
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
