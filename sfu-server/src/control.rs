@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use sfu_core::event::Event;
 use sfu_core::unit::{Time, WorkerId};
-use signaling::{ClientMessage, JoinError, JoinRequest, Rooms, SessionId};
+use signaling::{ClientMessage, JoinError, JoinRequest, MessageError, Rooms, SessionId};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -57,7 +57,7 @@ pub enum Request {
     Message {
         connection: ConnectionId,
         session: SessionId,
-        message: ClientMessage,
+        message: Result<ClientMessage, MessageError>,
     },
     /// The connection is gone without a `leave`.
     Lost {
@@ -210,7 +210,10 @@ impl Control {
             }
             Request::Message { connection, session, message } => {
                 if self.owns(connection, session) {
-                    self.rooms.receive(now, session, message);
+                    match message {
+                        Ok(message) => self.rooms.receive(now, session, message),
+                        Err(error) => self.rooms.receive_invalid(now, session, &error),
+                    }
                 }
             }
             Request::Lost { connection, session } => self.lost(now, connection, session),

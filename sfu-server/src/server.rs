@@ -11,7 +11,7 @@ use rand::RngCore;
 use sfu_core::transport::dtls::{DtlsFactory, DtlsIdentity};
 use sfu_core::unit::WorkerId;
 use sfu_core::{Sfu, SfuConfig};
-use signaling::{Rooms, RoomsConfig, WorkerInfo};
+use signaling::{NodeId, Rooms, RoomsConfig, WorkerInfo};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -73,7 +73,7 @@ impl Server {
             .collect();
 
         let identity = DtlsIdentity::generate().context("cannot make a DTLS certificate")?;
-        let rooms = Rooms::new(rooms_config(config, &media, &identity), seed());
+        let rooms = Rooms::new(rooms_config(config, &media, &identity)?, seed());
         let (event_sender, events) = mpsc::channel(EVENTS);
         let workers = start_workers(config, clock, sockets, &identity, &event_sender)?;
 
@@ -149,17 +149,17 @@ fn bind_media(config: &Config) -> Result<Vec<BoundSocket>> {
         .collect()
 }
 
-fn rooms_config(config: &Config, media: &[MediaAddress], identity: &DtlsIdentity) -> RoomsConfig {
+fn rooms_config(config: &Config, media: &[MediaAddress], identity: &DtlsIdentity) -> Result<RoomsConfig> {
+    let name = format!("{:04x}", rand::rng().next_u32() & 0xffff);
+    let node = NodeId::new(&name).context("four hexadecimal digits are a node's name")?;
     let worker = |(id, media): (u16, &MediaAddress)| WorkerInfo {
         id: WorkerId(id),
         candidates: media.candidates.clone(),
     };
-    RoomsConfig {
-        workers: (0..).zip(media).map(worker).collect(),
-        node: rand::rng().next_u32(),
-        fingerprint: identity.fingerprint().clone(),
-        max_participants: config.max_participants as usize,
-    }
+    let mut rooms =
+        RoomsConfig::new((0..).zip(media).map(worker).collect(), node, identity.fingerprint().clone());
+    rooms.max_participants = config.max_participants as usize;
+    Ok(rooms)
 }
 
 fn start_workers(

@@ -151,8 +151,7 @@ async fn first_text(socket: &mut WebSocket) -> Option<Utf8Bytes> {
 
 /// Sends an `error`.
 async fn refuse(socket: &mut WebSocket, code: ErrorCode, message: &str) -> Result<(), End> {
-    let error = ServerMessage::Error { code, message: message.to_owned(), id: None };
-    write(socket, Message::text(error.to_json())).await
+    write(socket, Message::text(ServerMessage::error(code, message).to_json())).await
 }
 
 async fn write(socket: &mut WebSocket, message: Message) -> Result<(), End> {
@@ -211,18 +210,16 @@ impl Session<'_> {
             Message::Binary(_) => return Err(End::Policy("binary message")),
             Message::Close(_) => return Err(End::Peer),
         };
-        match parse_client_message(&text) {
-            Ok(message) => {
-                let (connection, session) = (self.connection, self.session);
-                let request = Request::Message { connection, session, message };
-                self.app.shared.requests.send(request).await.map_err(|_| End::Session)
-            }
-            Err(error) => {
-                *bad_messages += 1;
-                refuse(self.socket, error.code(), &error.to_string()).await?;
-                if *bad_messages < BAD_MESSAGES_MAX { Ok(()) } else { Err(End::Policy("bad messages")) }
+        let message = parse_client_message(&text);
+        if message.is_err() {
+            *bad_messages += 1;
+            if *bad_messages == BAD_MESSAGES_MAX {
+                return Err(End::Policy("bad messages"));
             }
         }
+        let (connection, session) = (self.connection, self.session);
+        let request = Request::Message { connection, session, message };
+        self.app.shared.requests.send(request).await.map_err(|_| End::Session)
     }
 
     async fn check_alive(&mut self, now: Time, last_heard: Time) -> Result<(), End> {

@@ -230,6 +230,6 @@ fn addresses_are_normalised_at_the_door() {
         ("[fe80::1%3]:7", "[fe80::1%3]:7"),
     ];
     for (given, expected) in cases {
-        assert_eq!(normalise(given.parse().unwrap()), expected.parse().unwrap());
+        assert_eq!(normalise(given.parse().unwrap()), expected.parse::<SocketAddr>().unwrap());
     }
 }
