@@ -1,0 +1,98 @@
+//! The HTTP rim: the page, the WebSocket of the signalling protocol, and the checks of orchestrators. It knows requests
+//! and headers; what messages mean is the control plane's business.
+
+mod health;
+mod page;
+mod ws;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::get;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::control::{ConnectionId, Health, Request as ControlRequest};
+
+/// Open WebSockets; each costs a task and some buffers, and this is several thousand rooms.
+const WEBSOCKETS_MAX: u32 = 20_000;
+
+/// What every request may use.
+#[derive(Clone, Debug)]
+pub struct App {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    requests: mpsc::Sender<ControlRequest>,
+    health: Health,
+    next_connection: AtomicU64,
+    /// A permit for each WebSocket that may be open.
+    websockets: Arc<Semaphore>,
+}
+
+impl App {
+    pub fn new(requests: mpsc::Sender<ControlRequest>, health: Health) -> App {
+        let websockets = Arc::new(Semaphore::new(WEBSOCKETS_MAX as usize));
+        let next_connection = AtomicU64::new(0);
+        App { shared: Arc::new(Shared { requests, health, next_connection, websockets }) }
+    }
+
+    /// Waits until no WebSocket is open any more, and lets none open after that.
+    pub async fn websockets_closed(&self) {
+        // The semaphore is never closed by anybody else, so this fails only when it has been done before.
+        if let Ok(all) = self.shared.websockets.acquire_many(WEBSOCKETS_MAX).await {
+            all.forget();
+        }
+    }
+
+    fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.shared.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn health(&self) -> &Health {
+        &self.shared.health
+    }
+}
+
+/// All that the server answers.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(page::index))
+        .route("/room/{name}", get(page::index))
+        .route("/assets/{name}", get(page::asset))
+        .route("/ws", get(ws::upgrade))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/version", get(health::version))
+        .layer(from_fn(secure))
+        .with_state(app)
+}
+
+/// Everything comes from this server: no inline script, no frame around the page, no form to elsewhere. `data:` is for
+/// small images in the style sheet, `blob:` for media that the page makes.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob: mediastream:; \
+     object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// Headers on every response.
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    // The room's name is in the address: it is nobody else's business.
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (
+        HeaderName::from_static("permissions-policy"),
+        HeaderValue::from_static("camera=(self), microphone=(self), display-capture=(self), geolocation=()"),
+    ),
+];
+
+async fn secure(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().extend(SECURITY_HEADERS);
+    response
+}
