@@ -264,7 +264,9 @@ impl ModelClient {
                         mid: lines.mid().to_owned(),
                         kind: if lines.kind == "audio" { Kind::Audio } else { Kind::Video },
                         sends: None,
-                        is_slot: true,
+                        // Otherwise it is one of our own, whose answer got lost with the connection and which was
+                        // rolled back since: like a browser, forget it and offer a section of a new mid.
+                        is_slot: lines.direction().starts_with("send"),
                         rejected: lines.rejected,
                     };
                     match known {
@@ -272,6 +274,13 @@ impl ModelClient {
                         None => self.sections.push(section),
                     }
                 }
+            }
+        }
+        let taken: Vec<String> = self.sections.iter().map(|section| section.mid.clone()).collect();
+        for mid in taken {
+            if let Some(source) = self.wanted.remove(&mid) {
+                self.wanted.insert(self.mid_next.to_string(), source);
+                self.mid_next += 1;
             }
         }
         self.take_slots(slots);

@@ -48,7 +48,8 @@ impl ModelWorker {
                 let fresh =
                     transport.slots.values().all(|(other, _)| other.id == slot.id || other.ssrc != slot.ssrc);
                 assert!(fresh, "an SSRC is used twice");
-                transport.slots.entry(slot.id).or_insert((slot.clone(), None)).0 = slot;
+                let source = transport.slots.get(&slot.id).and_then(|(_, source)| *source);
+                transport.slots.insert(slot.id, (slot, source));
             }
             Command::RemoveSlot { transport, slot } => {
                 assert!(self.transport(transport).slots.remove(&slot).is_some());
