@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-/// Candidates of one client, in its SDP or trickled; browsers stay well below.
+/// Candidates in one m-section. Firefox writes 4 for each of the machine's addresses.
 pub const CANDIDATES_MAX: usize = 50;
 
 /// Longest candidate line taken; an IPv6 relay candidate with all extensions has about 250 bytes.

@@ -168,12 +168,7 @@ impl Room {
             ctx.out.command(self.worker, Command::SetRemote { transport, remote });
         }
         let announcements = self.update_tracks(id, &offer.tracks, ctx);
-        if let Some(participant) = self.participants.get(&id)
-            && !announcements.is_empty()
-        {
-            let published = ServerMessage::Published { tracks: participant.published_views() };
-            self.send(id, published, ctx.out);
-        }
+        self.confirm_tracks(id, &announcements, ctx.out);
         self.send(id, ServerMessage::Answer { id: offer.id, sdp: outcome.answer }, ctx.out);
         self.announce(id, announcements, ctx);
         self.sync(id, ctx);
@@ -188,6 +183,7 @@ impl Room {
                     ctx.out.command(self.worker, Command::SetRemote { transport, remote });
                 }
                 let announcements = self.update_tracks(id, &[], ctx);
+                self.confirm_tracks(id, &announcements, ctx.out);
                 self.announce(id, announcements, ctx);
                 self.sync(id, ctx);
             }
@@ -241,6 +237,13 @@ impl Room {
             announcements.push(ServerMessage::TrackUnpublished { participant: id, track });
         }
         announcements
+    }
+
+    /// Tells the publisher which tracks it has now, if that has changed.
+    fn confirm_tracks(&self, id: ParticipantId, announcements: &[ServerMessage], out: &mut Outbox) {
+        if let Some(participant) = self.participants.get(&id).filter(|_| !announcements.is_empty()) {
+            self.send(id, ServerMessage::Published { tracks: participant.published_views() }, out);
+        }
     }
 
     /// Tells the others of changed tracks and gives them slots for what is new.

@@ -194,10 +194,126 @@ impl SlotTable {
 
     /// A seat that shows nothing and has no usable slot of `kind`: the new slot completes it.
     fn free_seat_without(&self, kind: Kind) -> Option<SeatId> {
-        let has_kind = |seat: SeatId| {
-            let usable = |slot: &&Slot| slot.seat == seat && slot.state != SlotState::Rejected;
-            self.slots.iter().filter(usable).any(|slot| slot.kind == kind)
-        };
-        (0..self.seats).map(SeatId).find(|seat| self.is_seat_free(*seat) && !has_kind(*seat))
+        let mut suits = vec![true; usize::from(self.seats)];
+        for slot in &self.slots {
+            let has_kind = slot.kind == kind && slot.state != SlotState::Rejected;
+            if let Some(suits) = suits.get_mut(usize::from(slot.seat.0)) {
+                *suits &= slot.shown.is_none() && !has_kind;
+            }
+        }
+        let seat = suits.iter().position(|suits| *suits)?;
+        u16::try_from(seat).ok().map(SeatId)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    fn wanted(track: u64, kind: Kind, participant: u64, screen: bool) -> Wanted {
+        Wanted {
+            track: TrackId(track),
+            kind,
+            group: Group { participant: ParticipantId(participant), screen },
+        }
+    }
+
+    fn table() -> (SlotTable, StdRng) {
+        (SlotTable::default(), StdRng::from_seed([7; 32]))
+    }
+
+    fn slot_of(table: &SlotTable, track: u64) -> &Slot {
+        table.iter().find(|slot| slot.track() == Some(TrackId(track))).unwrap()
+    }
+
+    #[test]
+    fn microphone_and_camera_share_a_seat_and_the_screen_has_another() {
+        let (mut table, mut rng) = table();
+        let tracks = [
+            wanted(1, Kind::Audio, 1, false),
+            wanted(2, Kind::Video, 1, false),
+            wanted(3, Kind::Video, 1, true),
+            wanted(4, Kind::Audio, 1, true),
+            wanted(5, Kind::Audio, 2, false),
+        ];
+        table.assign(&tracks, &mut rng);
+        let seats = [1, 2, 3, 4, 5].map(|track| slot_of(&table, track).seat.0);
+        assert_eq!(seats, [0, 0, 1, 1, 2]);
+    }
+
+    #[test]
+    fn a_newcomer_takes_a_whole_free_seat_before_a_half_free_one() {
+        let (mut table, mut rng) = table();
+        let one = [wanted(1, Kind::Audio, 1, false), wanted(2, Kind::Video, 1, false)];
+        let two = [wanted(3, Kind::Audio, 2, false), wanted(4, Kind::Video, 2, false)];
+        table.assign(&[one, two].concat(), &mut rng);
+        // The first keeps its camera only, the second leaves.
+        let newcomer = [wanted(5, Kind::Audio, 3, false), wanted(6, Kind::Video, 3, false)];
+        table.assign(&[&one[1..], &newcomer].concat(), &mut rng);
+        assert_eq!(table.iter().count(), 4);
+        assert_eq!(slot_of(&table, 5).seat, SeatId(1));
+        assert_eq!(slot_of(&table, 6).seat, SeatId(1));
+    }
+
+    #[test]
+    fn a_late_camera_joins_its_microphone() {
+        let (mut table, mut rng) = table();
+        let microphones = [wanted(1, Kind::Audio, 1, false), wanted(2, Kind::Audio, 2, false)];
+        table.assign(&microphones, &mut rng);
+        table.assign(&[microphones.as_slice(), &[wanted(3, Kind::Video, 2, false)]].concat(), &mut rng);
+        assert_eq!(slot_of(&table, 3).seat, slot_of(&table, 2).seat);
+    }
+
+    #[test]
+    fn a_rejected_slot_holds_its_track_and_is_never_reused() {
+        let (mut table, mut rng) = table();
+        table.assign(&[wanted(1, Kind::Video, 1, false)], &mut rng);
+        table.get_mut(SlotId(0)).unwrap().state = SlotState::Rejected;
+        table.assign(&[wanted(1, Kind::Video, 1, false)], &mut rng);
+        assert_eq!(table.iter().count(), 1);
+        table.assign(&[wanted(2, Kind::Video, 1, false)], &mut rng);
+        assert_eq!(slot_of(&table, 2).id, SlotId(1));
+    }
+
+    #[test]
+    fn a_thousand_joins_and_leaves_never_exceed_the_peak() {
+        for seed in 0..5 {
+            let (mut table, mut rng) = (SlotTable::default(), StdRng::from_seed([seed; 32]));
+            let mut present: Vec<Wanted> = Vec::new();
+            let (mut peak_audio, mut peak_video, mut track) = (0, 0, 0);
+            for participant in 0..1_000 {
+                for _ in 0..rng.random_range(0..3) {
+                    if !present.is_empty() {
+                        let gone = present[rng.random_range(0..present.len())].group.participant;
+                        present.retain(|other| other.group.participant != gone);
+                    }
+                }
+                for (kind, screen) in [(Kind::Audio, false), (Kind::Video, false), (Kind::Video, true)] {
+                    if rng.random_bool(0.7) {
+                        track += 1;
+                        present.push(wanted(track, kind, participant, screen));
+                    }
+                }
+                let of = |kind| present.iter().filter(|one| one.kind == kind).count();
+                peak_audio = peak_audio.max(of(Kind::Audio));
+                peak_video = peak_video.max(of(Kind::Video));
+                table.assign(&present, &mut rng);
+                let slots = |kind| table.iter().filter(|slot| slot.kind == kind).count();
+                assert_eq!((slots(Kind::Audio), slots(Kind::Video)), (peak_audio, peak_video));
+                let mut shown: Vec<TrackId> = table.iter().filter_map(Slot::track).collect();
+                shown.sort();
+                let mut expected: Vec<TrackId> = present.iter().map(|one| one.track).collect();
+                expected.sort();
+                assert_eq!(shown, expected);
+            }
+            let mut ssrcs: Vec<Ssrc> =
+                table.iter().flat_map(|slot| [Some(slot.ssrc), slot.rtx_ssrc]).flatten().collect();
+            let count = ssrcs.len();
+            ssrcs.sort();
+            ssrcs.dedup();
+            assert_eq!(ssrcs.len(), count);
+        }
     }
 }

@@ -75,10 +75,13 @@ impl AgreedExtensions {
         let mut maps: Vec<ExtMap> = Vec::new();
         for map in offered {
             let row = TABLE.iter().find(|row| row.uri == map.uri && row.serves(kind));
-            let wanted = row.is_some_and(|row| (row.uplink && receives) || (row.slot && sends));
+            let direction = map.direction.map(Direction::reversed);
+            let flow = direction.unwrap_or(Direction::SendRecv);
+            let useful = |row: &Row| {
+                (row.uplink && receives && flow.receives()) || (row.slot && sends && flow.sends())
+            };
             let clashes = maps.iter().any(|earlier| earlier.id == map.id || earlier.uri == map.uri);
-            if wanted && !clashes {
-                let direction = map.direction.map(Direction::reversed);
+            if row.is_some_and(useful) && !clashes {
                 maps.push(ExtMap { id: map.id, uri: map.uri.clone(), direction });
             }
         }
@@ -99,17 +102,18 @@ impl AgreedExtensions {
     }
 
     pub fn uplink_ids(&self) -> ExtensionIds {
-        self.ids(|row| row.uplink)
+        self.ids(|row, flow| row.uplink && flow.receives())
     }
 
     pub fn slot_ids(&self) -> ExtensionIds {
-        self.ids(|row| row.slot)
+        self.ids(|row, flow| row.slot && flow.sends())
     }
 
-    fn ids(&self, wanted: impl Fn(&Row) -> bool) -> ExtensionIds {
+    fn ids(&self, wanted: impl Fn(&Row, Direction) -> bool) -> ExtensionIds {
         let mut ids = ExtensionIds::default();
         for map in &self.maps {
-            if let Some(row) = TABLE.iter().find(|row| row.uri == map.uri && wanted(row)) {
+            let flow = map.direction.unwrap_or(Direction::SendRecv);
+            if let Some(row) = TABLE.iter().find(|row| row.uri == map.uri && wanted(row, flow)) {
                 *(row.field)(&mut ids) = Some(map.id);
             }
         }

@@ -45,15 +45,23 @@ impl Publication {
         extensions: &AgreedExtensions,
     ) -> Publication {
         let rids_offered = rids(media);
+        let rids = lowest_first(&rids_offered);
+        let mut ssrcs = declared_ssrcs(media);
+        // Firefox declares SSRCs beside rids, one primary per rid in the offer's order.
+        if ssrcs.len() == rids.len() {
+            let mut paired: Vec<_> = rids_offered.iter().zip(ssrcs).collect();
+            paired.sort_by_key(|(rid, _)| rids.iter().position(|sorted| sorted == *rid));
+            ssrcs = paired.into_iter().map(|(_, ssrc)| ssrc).collect();
+        }
         Publication {
             section,
             mid: media.mid,
             kind,
             payload_types: codecs.iter().map(|codec| codec.payload.clone()).collect(),
             extensions: extensions.uplink_ids(),
-            rids: lowest_first(&rids_offered),
+            rids,
             rids_offered,
-            ssrcs: declared_ssrcs(media),
+            ssrcs,
         }
     }
 

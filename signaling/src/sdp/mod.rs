@@ -20,7 +20,7 @@ pub enum SdpError {
     LineTooLong { line: usize, max: usize },
     #[error("the SDP has more than {max} m-sections")]
     TooManySections { max: usize },
-    #[error("the SDP has more than {max} candidates")]
+    #[error("an m-section has more than {max} candidates")]
     TooManyCandidates { max: usize },
     #[error("not an SDP: {0}")]
     Syntax(String),

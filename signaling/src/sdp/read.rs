@@ -54,14 +54,17 @@ fn check_bounds(text: &str, len_max: usize, sections_max: usize) -> Result<(), S
         if content.len() > LINE_LEN_MAX {
             return Err(SdpError::LineTooLong { line, max: LINE_LEN_MAX });
         }
-        sections += usize::from(content.starts_with("m="));
+        if content.starts_with("m=") {
+            sections += 1;
+            candidates = 0;
+        }
         candidates += usize::from(content.starts_with("a=candidate:"));
-    }
-    if sections > sections_max {
-        return Err(SdpError::TooManySections { max: sections_max });
-    }
-    if candidates > CANDIDATES_MAX {
-        return Err(SdpError::TooManyCandidates { max: CANDIDATES_MAX });
+        if sections > sections_max {
+            return Err(SdpError::TooManySections { max: sections_max });
+        }
+        if candidates > CANDIDATES_MAX {
+            return Err(SdpError::TooManyCandidates { max: CANDIDATES_MAX });
+        }
     }
     Ok(())
 }
