@@ -223,6 +223,16 @@ impl Sfu {
         }
     }
 
+    /// A subscriber's path stands: its slots can begin.
+    fn want_first_keyframes(&mut self, ix: PeerIx) {
+        let Some(peer) = self.peers.get(ix.0) else { return };
+        let waiting = |slot: &crate::subscriber::slot::Slot| Some((slot.source()?, slot.selector.waits_for()?));
+        let wanted: Vec<_> = peer.subscriber.slots.iter().filter_map(waiting).collect();
+        for (track, layer) in wanted {
+            self.want_keyframe(track, layer);
+        }
+    }
+
     /// Ends a transport with everything that hangs on it.
     fn close(&mut self, now: Time, ix: PeerIx, reason: CloseReason) {
         let Some(mut peer) = self.peers.try_remove(ix.0) else { return };

@@ -183,6 +183,7 @@ impl Control {
             }
             let now = self.clock.now();
             for (worker, event) in events.drain(..) {
+                tracing::debug!(?worker, ?event, "engine");
                 self.rooms.core_event(now, worker, event);
             }
             for request in requests.drain(..) {

@@ -40,7 +40,10 @@ pub fn fan_out(
         let Some(track) = tracks.get(ix.0) else { continue };
         let mut wanted = [false; crate::publisher::track::LAYERS_MAX];
         for route in &track.routes {
-            let Some(peer) = peers.get_mut(route.peer.0) else { continue };
+            // What is chosen before the path stands would be lost, keyframe and all.
+            let Some(peer) = peers.get_mut(route.peer.0).filter(|peer| peer.transport.is_connected()) else {
+                continue;
+            };
             let waits_for = offer_run(run, track, route, peer, notices, counters);
             if let Some(wanted) = waits_for.and_then(|layer| wanted.get_mut(usize::from(layer.0))) {
                 *wanted = true;

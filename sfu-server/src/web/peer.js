@@ -35,11 +35,11 @@ export class Peer extends EventTarget {
   #restarts = 0;
 
   /// `send(message)` → whether it left; `isMuted(source)` is asked when an offer is written.
-  constructor({ iceServers, send, isMuted }) {
+  constructor({ send, isMuted }) {
     super();
     this.#send = send;
     this.#isMuted = isMuted;
-    this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
+    this.pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
     this.pc.onnegotiationneeded = () => this.#offer();
     this.pc.ontrack = () => this.dispatchEvent(new Event('track'));
     this.pc.oniceconnectionstatechange = () => this.#watchIce();
@@ -51,9 +51,17 @@ export class Peer extends EventTarget {
     this.#sections.set('microphone', this.pc.addTransceiver('audio', init));
   }
 
-  /// Offers may be sent from now on (the join was answered).
-  open() {
+  /// The first offer, for the join to carry: its answer comes with the join's.
+  async firstOffer() {
+    await this.pc.setLocalDescription();
+    return this.#nextOffer();
+  }
+
+  /// Offers may be sent from now on (the join was answered). `offered`: the join carried the first one.
+  open({ iceServers, offered = false } = {}) {
+    if (iceServers) this.pc.setConfiguration({ ...this.pc.getConfiguration(), iceServers });
     this.#negotiable = true;
+    if (offered) return;
     if (this.pc.signalingState === 'have-local-offer') this.#repeatOffer();
     else if (this.#wantsOffer) this.#offer();
   }
@@ -147,9 +155,13 @@ export class Peer extends EventTarget {
   }
 
   #repeatOffer() {
+    this.#send({ type: 'offer', ...this.#nextOffer() });
+  }
+
+  #nextOffer() {
     this.#offerId += 1;
     this.#pendingOffer = this.#offerId;
-    this.#send({ type: 'offer', id: this.#offerId, sdp: this.pc.localDescription.sdp, tracks: this.#describe() });
+    return { id: this.#offerId, sdp: this.pc.localDescription.sdp, tracks: this.#describe() };
   }
 
   #describe() {

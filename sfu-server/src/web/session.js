@@ -30,6 +30,7 @@ export class Session extends EventTarget {
   #muted = new Map(); // source → desired state
   #published = new Map(); // source → track id that the server gave
   #preferences = new Map(); // track id → {layer, paused}, as last asked
+  #offered = null; // the Peer whose first offer went out with the join
   #rejoins = 0;
 
   /// `options`: {url, room, name, identity}.
@@ -37,7 +38,7 @@ export class Session extends EventTarget {
     super();
     this.#options = options;
     this.#signal = new Signal(options.url);
-    this.#signal.addEventListener('open', () => this.#sendJoin());
+    this.#signal.addEventListener('open', () => void this.#sendJoin());
     this.#signal.addEventListener('message', ({ detail }) => this.#receive(detail));
     this.#signal.addEventListener('lost', ({ detail }) => this.#socketLost(detail));
   }
@@ -128,10 +129,19 @@ export class Session extends EventTarget {
     this.#signal.send({ type: 'prefer', track, layer, paused });
   }
 
-  #sendJoin() {
+  async #sendJoin() {
     const { room, identity, name } = this.#options;
     const join = { type: 'join', version: 1, room, identity, name };
-    if (this.#resume) join.resume = this.#resume;
+    this.#offered = null;
+    if (this.#resume) {
+      join.resume = this.#resume;
+    } else {
+      // The first offer travels with the join: a round trip less until the first picture.
+      this.#build();
+      this.#offered = this.peer;
+      join.offer = await this.#offered.firstOffer();
+    }
+    this.#note({ ...join, sent: true });
     this.#signal.send(join);
   }
 
@@ -168,11 +178,16 @@ export class Session extends EventTarget {
     this.timings.joined ??= performance.now();
     this.retryAt = null;
     const rejoined = this.state === 'reconnecting';
+    const iceServers = message.ice_servers ?? [];
     if (message.resumed && this.peer) {
       this.#resumed();
+    } else if (this.#offered && this.#offered === this.peer) {
+      this.peer.open({ iceServers, offered: true });
     } else {
-      this.#rebuild(message.ice_servers ?? []);
+      this.#build();
+      this.peer.open({ iceServers });
     }
+    this.#offered = null;
     this.#setState('joined');
     if (rejoined) this.#notice({ code: message.resumed ? 'resumed' : 'rejoined' });
   }
@@ -188,12 +203,11 @@ export class Session extends EventTarget {
   }
 
   /// A fresh participant: a new connection that publishes all that is shared at this moment.
-  #rebuild(iceServers) {
+  #build() {
     this.peer?.close();
     this.#published.clear();
     this.#preferences.clear();
     const peer = new Peer({
-      iceServers,
       send: (message) => {
         this.#note({ ...message, sent: true });
         return this.#signal.send(message);
@@ -208,7 +222,6 @@ export class Session extends EventTarget {
       // Without a track yet (a camera that is off) the section is still offered, muted, so that it can be turned on.
       void peer.publish(source, track);
     }
-    peer.open();
   }
 
   #mediaState(peer, state) {

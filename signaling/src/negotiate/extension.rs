@@ -47,7 +47,7 @@ const TABLE: &[Row] = &[
     row!("http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
                                                                    abs_send_time,     audio true,  video true,  uplink true, slot false, id 2),
     row!("http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
-                                                                   abs_capture_time,  audio true,  video true,  uplink true, slot true,  id 9),
+                                                                   abs_capture_time,  audio true,  video true,  uplink true, slot true,  id 16),
     row!("urn:3gpp:video-orientation",                             video_orientation, audio false, video true,  uplink true, slot true,  id 13),
     row!("http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
                                                                    playout_delay,     audio false, video true,  uplink true, slot true,  id 5),
