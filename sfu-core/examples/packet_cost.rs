@@ -1,6 +1,8 @@
 //! Prints what the per-packet pieces cost, in nanoseconds, for a 1,200-byte payload:
 //! `cargo run --release -p sfu-core --example packet_cost`.
 
+#![allow(clippy::disallowed_methods, reason = "a measurement reads the clock")]
+
 use std::hint::black_box;
 use std::time::Instant;
 

@@ -17,6 +17,7 @@ use self::cm_sha1::CmSha1;
 use self::gcm::Gcm;
 use self::kdf::{SessionKeys, Stream};
 use self::replay::ReplayWindow;
+use crate::drop::DropReason;
 use crate::transport::handshake::{MasterKey, SrtpKeys, SrtpProfile};
 use crate::unit::{ExtSeq, Ssrc};
 use crate::wire::rtp::RtpHeader;
@@ -61,6 +62,19 @@ pub enum SrtpDrop {
     TooManySsrcs,
     #[error("the key has no index left")]
     IndexExhausted,
+}
+
+impl From<SrtpDrop> for DropReason {
+    fn from(drop: SrtpDrop) -> DropReason {
+        match drop {
+            SrtpDrop::Malformed => DropReason::SrtpMalformed,
+            SrtpDrop::AuthFailed => DropReason::SrtpAuthFailed,
+            SrtpDrop::Replayed => DropReason::SrtpReplayed,
+            SrtpDrop::TooOld => DropReason::SrtpTooOld,
+            SrtpDrop::TooManySsrcs => DropReason::SrtpTooManySsrcs,
+            SrtpDrop::IndexExhausted => DropReason::SrtpIndexExhausted,
+        }
+    }
 }
 
 /// Keys whose lengths don't fit their profile: a fault of whoever exported them.

@@ -1,7 +1,11 @@
 //! What the engine reads from a payload: where keyframes and temporal layers are. Parsed once per packet
 //! into a value that is stored with it; nothing here depends on a receiver.
 
+pub mod av1;
+pub mod h264;
+pub mod h265;
 pub mod vp8;
+pub mod vp9;
 
 use self::vp8::Vp8Descriptor;
 
@@ -9,7 +13,12 @@ use self::vp8::Vp8Descriptor;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PayloadDescriptor {
     Vp8(Vp8Descriptor),
-    /// A codec whose every packet can be forwarded as it is, such as Opus.
+    /// A video codec whose payload is forwarded as it is; its module says where keyframes begin.
+    Video {
+        keyframe_start: bool,
+        temporal_id: Option<u8>,
+    },
+    /// A codec whose every packet stands alone, such as Opus.
     Opaque,
 }
 
@@ -18,6 +27,7 @@ impl PayloadDescriptor {
     pub fn is_keyframe_start(&self) -> bool {
         match self {
             PayloadDescriptor::Vp8(vp8) => vp8.is_keyframe_start(),
+            PayloadDescriptor::Video { keyframe_start, .. } => *keyframe_start,
             PayloadDescriptor::Opaque => true,
         }
     }
@@ -26,6 +36,7 @@ impl PayloadDescriptor {
     pub fn temporal_id(&self) -> Option<u8> {
         match self {
             PayloadDescriptor::Vp8(vp8) => vp8.temporal_id(),
+            PayloadDescriptor::Video { temporal_id, .. } => *temporal_id,
             PayloadDescriptor::Opaque => None,
         }
     }
@@ -34,6 +45,7 @@ impl PayloadDescriptor {
     pub fn is_switching_point(&self) -> bool {
         match self {
             PayloadDescriptor::Vp8(vp8) => vp8.is_keyframe_start() || vp8.is_layer_sync(),
+            PayloadDescriptor::Video { keyframe_start, .. } => *keyframe_start,
             PayloadDescriptor::Opaque => true,
         }
     }
@@ -42,7 +54,7 @@ impl PayloadDescriptor {
     pub fn resolution(&self) -> Option<(u16, u16)> {
         match self {
             PayloadDescriptor::Vp8(vp8) => vp8.resolution(),
-            PayloadDescriptor::Opaque => None,
+            PayloadDescriptor::Video { .. } | PayloadDescriptor::Opaque => None,
         }
     }
 }

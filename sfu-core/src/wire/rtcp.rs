@@ -1,8 +1,8 @@
 //! RTCP (RFC 3550 §6, RFC 4585, RFC 5104, transport-cc, REMB): the packets of a compound that the engine
 //! acts on, read in place, and [`write`] for those that it sends. Keeps no state between packets.
 //!
-//! The parser is ours and not the `rtcp` crate's: it runs on hostile bytes for every datagram of feedback, so
-//! it must be total, and it borrows instead of allocating.
+//! The parser is ours and not the `rtcp` crate's: a subscriber's feedback is a datagram every few dozen
+//! packets, and this one borrows where that one allocates a boxed value per packet and per list.
 
 mod transport_cc;
 pub mod write;

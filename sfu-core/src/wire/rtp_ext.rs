@@ -5,7 +5,7 @@ mod write;
 
 pub use write::{ExtensionWriter, OutgoingExtensions, Written};
 
-use crate::unit::{Mid, NtpTime, Rid, TwccSeq};
+use crate::unit::{Mid, NtpTime, Rid, Time, TwccSeq};
 use crate::wire::rtp::{ExtensionBlock, RtpHeader};
 
 /// Profile of a block of one-byte elements (RFC 8285 §4.2).
@@ -104,6 +104,15 @@ pub struct AudioLevel {
 /// Send time modulo 64 s, in 1/2^18 s: 24 bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AbsSendTime(pub u32);
+
+impl AbsSendTime {
+    /// The extension's value at `time`.
+    pub fn at(time: Time) -> AbsSendTime {
+        // 64 s are 2^24 units; reduced first, so that the product fits.
+        let nanos = time.0 % 64_000_000_000;
+        AbsSendTime(((nanos << 18) / 1_000_000_000) as u32 & 0xff_ffff)
+    }
+}
 
 /// Absolute capture time: when the first frame of the packet was captured, on the capturer's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -312,6 +321,15 @@ mod tests {
         assert_eq!(extensions.playout_delay, Some(PlayoutDelay { min: 0x123, max: 0x456 }));
         assert_eq!(extensions.dependency_descriptor.map(|range| range.len), Some(0));
         assert_eq!(extensions.video_orientation, Some(VideoOrientation(3)));
+    }
+
+    #[test]
+    fn send_time_counts_in_18_bits_of_a_second_and_wraps_after_64() {
+        assert_eq!(AbsSendTime::at(Time::ZERO), AbsSendTime(0));
+        assert_eq!(AbsSendTime::at(Time::from_millis(500)), AbsSendTime(1 << 17));
+        assert_eq!(AbsSendTime::at(Time(63_999_999_999)), AbsSendTime(0xff_ffff));
+        assert_eq!(AbsSendTime::at(Time::from_millis(64_250)), AbsSendTime(1 << 16));
+        assert!(AbsSendTime::at(Time::MAX).0 <= 0xff_ffff);
     }
 
     #[test]
