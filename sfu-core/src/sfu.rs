@@ -216,7 +216,8 @@ impl Sfu {
         touch(peer, ix, &mut self.touched);
         match progress {
             Some(Progress::Connected) => {
-                self.events.push_back(Event::TransportConnected { transport: peer.id })
+                self.events.push_back(Event::TransportConnected { transport: peer.id });
+                self.want_first_keyframes(ix);
             }
             Some(Progress::Closed(reason)) => self.close(now, ix, reason),
             None => {}
@@ -226,7 +227,8 @@ impl Sfu {
     /// A subscriber's path stands: its slots can begin.
     fn want_first_keyframes(&mut self, ix: PeerIx) {
         let Some(peer) = self.peers.get(ix.0) else { return };
-        let waiting = |slot: &crate::subscriber::slot::Slot| Some((slot.source()?, slot.selector.waits_for()?));
+        let waiting =
+            |slot: &crate::subscriber::slot::Slot| Some((slot.source()?, slot.selector.waits_for()?));
         let wanted: Vec<_> = peer.subscriber.slots.iter().filter_map(waiting).collect();
         for (track, layer) in wanted {
             self.want_keyframe(track, layer);

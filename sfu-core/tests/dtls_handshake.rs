@@ -57,10 +57,7 @@ fn application_data_passes_both_ways_and_close_is_seen() {
         link.us.close(link.now);
         let mut sent = 0;
         while let Some(event) = link.us.poll() {
-            sent += usize::from(matches!(
-                event,
-                sfu_core::transport::handshake::HandshakeEvent::Transmit(_)
-            ));
+            sent += usize::from(matches!(event, sfu_core::transport::handshake::HandshakeEvent::Transmit(_)));
         }
         assert_eq!(sent, 1, "{role:?} {kind:?}: close_notify");
     }

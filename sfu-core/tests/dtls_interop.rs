@@ -47,7 +47,8 @@ fn run_in_namespace(name: &str, installed: bool, test: &str) {
                  && ip addr add 192.0.2.9/24 dev one && ip link set one up && ip route add default dev one";
     let possible = Command::new("unshare").args(["-n", "sh", "-c", setup]).stderr(Stdio::null()).status();
     if !installed || !possible.is_ok_and(|status| status.success()) {
-        let reason = if installed { "needs a network namespace, which needs root" } else { "is not installed" };
+        let reason =
+            if installed { "needs a network namespace, which needs root" } else { "is not installed" };
         println!("NOT RUN: {name} {reason}");
         assert!(std::env::var_os("SFU_REQUIRE_CLIENTS").is_none(), "{name} {reason}");
         return;

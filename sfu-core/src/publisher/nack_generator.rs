@@ -134,7 +134,7 @@ mod tests {
         generator.received(ms(0), ExtSeq(1));
         assert_eq!(generator.received(ms(1), ExtSeq(3)), Gap::Repairable);
         assert_eq!(generator.received(ms(5), ExtSeq(2)), Gap::None);
-        assert_eq!(due(&mut generator, 20), []);
+        assert_eq!(due(&mut generator, 20), Vec::<u64>::new());
         assert_eq!(generator.next_timeout(), None);
     }
 
@@ -145,7 +145,7 @@ mod tests {
         generator.received(ms(1), ExtSeq(65_538));
         assert_eq!(generator.next_timeout(), Some(ms(11)));
         assert_eq!(due(&mut generator, 11), [65_535, 65_536, 65_537]);
-        assert_eq!(due(&mut generator, 100), []);
+        assert_eq!(due(&mut generator, 100), Vec::<u64>::new());
         generator.received(ms(110), ExtSeq(65_536));
         assert_eq!(due(&mut generator, 140), [65_535, 65_537]);
     }

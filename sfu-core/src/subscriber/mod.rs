@@ -17,7 +17,7 @@ use crate::pacer::{Paced, Pacer};
 use crate::packet::TrackIx;
 use crate::publisher::Tracks;
 use crate::subscriber::slot::Slot;
-use crate::unit::{LayerId, NtpTime, SeqNo, SlotId, Ssrc, Time};
+use crate::unit::{LayerId, NtpTime, SeqNo, SlotId, Ssrc, Time, TwccSeq};
 use crate::wire::rtcp::ReportBlock;
 
 /// Slots that one transport may have; signalling stays far below.
@@ -63,12 +63,26 @@ impl Slots {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Subscriber {
     pub slots: Slots,
     pub pacer: Pacer,
+    /// The transport-wide number of the next packet, taken at release.
+    twcc_next: TwccSeq,
     report_due: Time,
     rtt: Option<Duration>,
+}
+
+impl Default for Subscriber {
+    fn default() -> Subscriber {
+        Subscriber {
+            slots: Slots::default(),
+            pacer: Pacer::default(),
+            twcc_next: TwccSeq(1),
+            report_due: Time::ZERO,
+            rtt: None,
+        }
+    }
 }
 
 impl Subscriber {

@@ -10,7 +10,7 @@ use crate::subscriber::Subscriber;
 use crate::subscriber::payload_rewriter;
 use crate::subscriber::slot::Slot;
 use crate::transport::Transport;
-use crate::unit::{ExtSeq, Pt, RtpTime, Ssrc};
+use crate::unit::{ExtSeq, Pt, RtpTime, Ssrc, TwccSeq};
 use crate::wire::rtp::{FIXED_LEN, OutgoingHeader};
 use crate::wire::rtp_ext::OutgoingExtensions;
 use crate::wire::rtx;
@@ -39,15 +39,19 @@ impl Subscriber {
             }
             return false;
         };
+        let egress = Egress { transport, tracks, path, tag_len };
         while let Some(paced) = self.pacer.due().copied() {
             if !batch.has_room() {
                 return true;
             }
             self.pacer.released();
             let written = match self.slots.get_mut(paced.slot) {
-                Some(slot) => write(slot, &paced, transport, tag_len, tracks, path, batch),
+                Some(slot) => egress.write(slot, &paced, self.twcc_next, batch),
                 None => Err(DropReason::LeftStore),
             };
+            if written.is_ok() {
+                self.twcc_next = TwccSeq(self.twcc_next.0.wrapping_add(1));
+            }
             match written {
                 Ok(()) if paced.rtx => counters.rtx_sent += 1,
                 Ok(()) => counters.rtp_forwarded += 1,
@@ -58,42 +62,50 @@ impl Subscriber {
     }
 }
 
-/// Writes and seals one packet.
-fn write(
-    slot: &mut Slot,
-    paced: &Paced,
-    transport: &Transport,
-    tag_len: usize,
-    tracks: &Tracks,
+/// What all packets of one release share.
+struct Egress<'a> {
+    transport: &'a Transport,
+    tracks: &'a Tracks,
     path: Path,
-    batch: &mut SendBatch,
-) -> Result<(), DropReason> {
-    let stream = tracks.get(paced.source.track.0).and_then(|track| track.stream(paced.source));
-    let (packet, payload) =
-        stream.and_then(|stream| stream.store.get(paced.source_seq)).ok_or(DropReason::LeftStore)?;
-    let segment = *slot.segment(paced).ok_or(DropReason::LeftStore)?;
-    let outgoing = address(slot, paced, packet, segment.rtp_time(packet.rtp_time))?;
-    let room = batch.reserve().ok_or(DropReason::TooLarge)?;
-    let header_len = write_header(slot, &outgoing, packet, room).ok_or(DropReason::TooLarge)?;
-    let osn = rtx::prefix(paced.seq.wire());
-    let prefix = if paced.rtx { osn.as_slice() } else { &[] };
-    let len = header_len + prefix.len() + payload.len() + tag_len;
-    let room = room.get_mut(..len).ok_or(DropReason::TooLarge)?;
-    let (_, body) = room.split_at_mut_checked(header_len).ok_or(DropReason::TooLarge)?;
-    let (before, body) = body.split_at_mut_checked(prefix.len()).ok_or(DropReason::TooLarge)?;
-    before.copy_from_slice(prefix);
-    let body = body.get_mut(..payload.len()).ok_or(DropReason::TooLarge)?;
-    body.copy_from_slice(payload);
-    payload_rewriter::apply(segment.payload, &packet.descriptor, body);
-    claim(slot, paced, outgoing.index)?;
-    transport.seal_rtp(outgoing.ssrc, outgoing.index, header_len, room)?;
-    batch.commit(path, len);
-    if !paced.rtx {
-        slot.packets_sent = slot.packets_sent.wrapping_add(1);
-        slot.octets_sent = slot.octets_sent.wrapping_add(payload.len() as u32);
-        slot.responder.media_sent(len);
+    tag_len: usize,
+}
+
+impl Egress<'_> {
+    /// Writes and seals one packet.
+    fn write(
+        &self,
+        slot: &mut Slot,
+        paced: &Paced,
+        twcc: TwccSeq,
+        batch: &mut SendBatch,
+    ) -> Result<(), DropReason> {
+        let stream = self.tracks.get(paced.source.track.0).and_then(|track| track.stream(paced.source));
+        let (packet, payload) =
+            stream.and_then(|stream| stream.store.get(paced.source_seq)).ok_or(DropReason::LeftStore)?;
+        let segment = *slot.segment(paced).ok_or(DropReason::LeftStore)?;
+        let outgoing = address(slot, paced, packet, segment.rtp_time(packet.rtp_time))?;
+        let room = batch.reserve().ok_or(DropReason::TooLarge)?;
+        let header_len = write_header(slot, &outgoing, packet, twcc, room).ok_or(DropReason::TooLarge)?;
+        let osn = rtx::prefix(paced.seq.wire());
+        let prefix = if paced.rtx { osn.as_slice() } else { &[] };
+        let len = header_len + prefix.len() + payload.len() + self.tag_len;
+        let room = room.get_mut(..len).ok_or(DropReason::TooLarge)?;
+        let (_, body) = room.split_at_mut_checked(header_len).ok_or(DropReason::TooLarge)?;
+        let (before, body) = body.split_at_mut_checked(prefix.len()).ok_or(DropReason::TooLarge)?;
+        before.copy_from_slice(prefix);
+        let body = body.get_mut(..payload.len()).ok_or(DropReason::TooLarge)?;
+        body.copy_from_slice(payload);
+        payload_rewriter::apply(segment.payload, &packet.descriptor, body);
+        claim(slot, paced, outgoing.index)?;
+        self.transport.seal_rtp(outgoing.ssrc, outgoing.index, header_len, room)?;
+        batch.commit(self.path, len);
+        if !paced.rtx {
+            slot.packets_sent = slot.packets_sent.wrapping_add(1);
+            slot.octets_sent = slot.octets_sent.wrapping_add(payload.len() as u32);
+            slot.responder.media_sent(len);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// SSRC, index, payload type and time under which a packet goes out.
@@ -118,10 +130,17 @@ fn claim(slot: &mut Slot, paced: &Paced, index: ExtSeq) -> Result<(), DropReason
     if free { Ok(()) } else { Err(DropReason::SealedBefore) }
 }
 
-fn write_header(slot: &Slot, outgoing: &Outgoing, packet: &Packet, room: &mut [u8]) -> Option<usize> {
+fn write_header(
+    slot: &Slot,
+    outgoing: &Outgoing,
+    packet: &Packet,
+    twcc: TwccSeq,
+    room: &mut [u8],
+) -> Option<usize> {
     let carried = packet.carried;
     let values = OutgoingExtensions {
         mid: Some(slot.spec.mid),
+        transport_cc: Some(twcc),
         audio_level: carried.audio_level,
         abs_capture_time: carried.abs_capture_time,
         video_orientation: carried.video_orientation,

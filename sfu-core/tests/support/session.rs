@@ -89,7 +89,8 @@ impl Session {
         let end = Instant::now() + limit;
         let mut buffer = vec![0; 65_536];
         while self.outcome.opened < packets && self.outcome.failure.is_none() && Instant::now() < end {
-            let wait = self.handshake.next_timeout().map_or(Duration::from_millis(50), |at| at.since(self.now()));
+            let wait =
+                self.handshake.next_timeout().map_or(Duration::from_millis(50), |at| at.since(self.now()));
             let wait = wait.clamp(Duration::from_millis(1), Duration::from_millis(50));
             self.socket.set_read_timeout(Some(wait)).unwrap();
             if let Ok((len, from)) = self.socket.recv_from(&mut buffer) {

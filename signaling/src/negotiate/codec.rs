@@ -107,9 +107,9 @@ impl AgreedCodec {
     }
 }
 
-/// What we take of a section's formats, in the peer's order. `receives` says whether we receive through the
-/// section: only then is transport-cc of use.
-pub fn agree(kind: Kind, formats: &[RtpFormat], receives: bool) -> Vec<AgreedCodec> {
+/// What we take of a section's formats, in the peer's order. transport-cc is taken in both directions: libwebrtc
+/// ignores it altogether when some sections of a bundle have it and others don't.
+pub fn agree(kind: Kind, formats: &[RtpFormat]) -> Vec<AgreedCodec> {
     let mut agreed: Vec<AgreedCodec> = Vec::new();
     for format in formats {
         let Some((row, codec)) = recognise(kind, format) else { continue };
@@ -127,7 +127,7 @@ pub fn agree(kind: Kind, formats: &[RtpFormat], receives: bool) -> Vec<AgreedCod
                 // A NACK is answered by RTX only, so without RTX it would be asked in vain.
                 nack: video && rtx.is_some() && format.has_feedback("nack"),
                 pli: video && format.has_feedback("nack pli"),
-                transport_cc: receives && format.has_feedback("transport-cc"),
+                transport_cc: format.has_feedback("transport-cc"),
             },
             fir: video && format.has_feedback("ccm fir"),
             name: row.name,
@@ -171,7 +171,7 @@ impl KnownPayloadTypes {
         for format in formats {
             self.taken |= 1 << format.pt.0.min(127);
         }
-        for codec in agree(kind, formats, false) {
+        for codec in agree(kind, formats) {
             let PayloadType { codec, pt, rtx, .. } = codec.payload;
             if !self.codecs.iter().any(|(known, ..)| *known == codec) {
                 self.codecs.push((codec, pt, rtx));
@@ -202,7 +202,7 @@ impl KnownPayloadTypes {
                 rtx,
                 nack: rtx.is_some(),
                 pli: video,
-                transport_cc: false,
+                transport_cc: true,
             },
             fir: video,
             name: row.name,
@@ -239,10 +239,10 @@ mod tests {
     #[test]
     fn nack_needs_rtx() {
         let vp8 = format(96, "VP8", "", &["nack", "nack pli"]);
-        let alone = agree(Kind::Video, std::slice::from_ref(&vp8), true);
+        let alone = agree(Kind::Video, std::slice::from_ref(&vp8));
         assert!(!alone[0].payload.nack);
         assert!(alone[0].payload.pli);
-        let with_rtx = agree(Kind::Video, &[vp8, format(97, "rtx", "apt=96", &[])], true);
+        let with_rtx = agree(Kind::Video, &[vp8, format(97, "rtx", "apt=96", &[])]);
         assert!(with_rtx[0].payload.nack);
         assert_eq!(with_rtx[0].payload.rtx, Some(Pt(97)));
     }
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn opus_keeps_offered_parameters_and_gains_fec() {
         let opus = format(109, "opus", "maxplaybackrate=48000;stereo=1;useinbandfec=0", &[]);
-        let agreed = agree(Kind::Audio, &[opus], true);
+        let agreed = agree(Kind::Audio, &[opus]);
         assert_eq!(agreed[0].fmtp, "maxplaybackrate=48000;stereo=1;useinbandfec=1");
         assert_eq!(agreed[0].lines()[0].1, "109 opus/48000/2");
     }

@@ -43,7 +43,7 @@ const TABLE: &[Row] = &[
     row!("urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id", repaired_rid,      audio false, video true,  uplink true, slot false, id 11),
     row!("urn:ietf:params:rtp-hdrext:ssrc-audio-level",            audio_level,       audio true,  video false, uplink true, slot true,  id 1),
     row!("http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
-                                                                   transport_cc,      audio true,  video true,  uplink true, slot false, id 3),
+                                                                   transport_cc,      audio true,  video true,  uplink true, slot true,  id 3),
     row!("http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
                                                                    abs_send_time,     audio true,  video true,  uplink true, slot false, id 2),
     row!("http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",

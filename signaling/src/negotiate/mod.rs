@@ -140,12 +140,7 @@ impl Negotiation {
 
     fn slot_spec(&self, section: &Section) -> Option<SlotSpec> {
         let slot = self.slots.get(section.slot?).filter(|slot| slot.state == SlotState::Negotiated)?;
-        let payload_types = section.codecs.iter().map(|codec| {
-            let mut payload = codec.payload.clone();
-            payload.transport_cc = false;
-            payload
-        });
-        let payload_types: Vec<_> = payload_types.collect();
+        let payload_types: Vec<_> = section.codecs.iter().map(|codec| codec.payload.clone()).collect();
         let has_rtx = payload_types.iter().any(|payload| payload.rtx.is_some());
         Some(SlotSpec {
             id: slot.id,

@@ -92,16 +92,15 @@ impl Negotiation {
             publication: None,
             slot: slot_before,
         };
-        let (sends, receives) = (media.direction.sends(), media.direction.receives());
         if let (MediaKind::Rtp(kind), true) = (&media.kind, usable) {
-            section.codecs = agree(*kind, &media.codecs, sends);
+            section.codecs = agree(*kind, &media.codecs);
             if !section.codecs.is_empty() {
                 self.open_section(index, &mut section, *kind, media, rng);
             }
         }
         if let Some(slot) = section.slot.and_then(|slot| self.slots.get_mut(slot)) {
             slot.state = if section.rejected { SlotState::Rejected } else { SlotState::Negotiated };
-            slot.receiving = receives && !section.rejected;
+            slot.receiving = media.direction.receives() && !section.rejected;
         }
         section
     }
@@ -226,7 +225,7 @@ fn check_transport_lines(offer: &Description, usable: &[bool]) -> Result<(), Off
 
 /// The codecs of a slot section that the client's answer kept.
 pub(super) fn retain_answered(codecs: &mut Vec<AgreedCodec>, kind: Kind, media: &Media) {
-    let answered = agree(kind, &media.codecs, false);
+    let answered = agree(kind, &media.codecs);
     codecs.retain_mut(|codec| {
         let same = |other: &&AgreedCodec| {
             other.payload.codec == codec.payload.codec && other.payload.pt == codec.payload.pt

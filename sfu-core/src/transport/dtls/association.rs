@@ -122,10 +122,7 @@ impl Association {
     }
 
     /// Calls the library and takes what it has to say.
-    fn run(
-        &mut self,
-        call: impl FnOnce(&mut dyn Backend, &mut Vec<Output>) -> Result<(), HandshakeError>,
-    ) {
+    fn run(&mut self, call: impl FnOnce(&mut dyn Backend, &mut Vec<Output>) -> Result<(), HandshakeError>) {
         let Stage::Running(backend) = &mut self.stage else { return };
         let mut outputs = Vec::new();
         let result = contain(|| call(backend.as_mut(), &mut outputs));
@@ -312,8 +309,7 @@ fn dimpl(shared: &Shared, role: DtlsRole, version: Version, now: Instant) -> Box
 
 /// A panic in a library ends one association, not the worker with everybody on it.
 fn contain<T>(call: impl FnOnce() -> Result<T, HandshakeError>) -> Result<T, HandshakeError> {
-    catch_unwind(AssertUnwindSafe(call))
-        .unwrap_or(Err(HandshakeError::Internal("panic in the DTLS library")))
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(HandshakeError::Internal("panic in the DTLS library")))
 }
 
 #[cfg(test)]
@@ -385,7 +381,7 @@ mod tests {
 
     #[test]
     fn the_library_follows_version_and_profile_order() {
-        use SrtpProfile::{Aes128CmSha1_80 as Cm, AeadAes128Gcm as G128, AeadAes256Gcm as G256};
+        use SrtpProfile::{AeadAes128Gcm as G128, AeadAes256Gcm as G256, Aes128CmSha1_80 as Cm};
         let hello = |offers_1_3, srtp_profiles: &[SrtpProfile]| ClientHello {
             offers_1_2: true,
             offers_1_3,

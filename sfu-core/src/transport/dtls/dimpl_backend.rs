@@ -169,7 +169,8 @@ impl Backend for DimplBackend {
         self.dtls.handle_timeout(now).map_err(error_of)?;
         match self.dtls.handle_packet(&sifted.datagram) {
             // A stray datagram before the server's answer: the crate has changed nothing.
-            Ok(()) | Err(Error::UnexpectedMessage(UnexpectedMessageError::UnrecognizedAutoServerResponse)) => {}
+            Ok(())
+            | Err(Error::UnexpectedMessage(UnexpectedMessageError::UnrecognizedAutoServerResponse)) => {}
             Err(error) => {
                 // Its alert, if it has one.
                 let _ = self.drain(now, out);

@@ -264,8 +264,7 @@ mod tests {
     #[test]
     fn encrypted_and_cipher_change_records_keep_their_bytes() {
         let mut inbound = Inbound::default();
-        let datagram =
-            [record(CHANGE_CIPHER_SPEC, 0, 1, &[1]), record(HANDSHAKE, 1, 0, &[9; 40])].concat();
+        let datagram = [record(CHANGE_CIPHER_SPEC, 0, 1, &[1]), record(HANDSHAKE, 1, 0, &[9; 40])].concat();
         let sifted = inbound.sift(&datagram, false);
         assert_eq!(sifted.datagram, datagram);
         assert!(sifted.encrypted);

@@ -52,11 +52,9 @@ impl RtcConfigs {
             .crypto()
             .import_signing_key(SignatureScheme::EcdsaP256Sha256, identity.private_key())
             .map_err(|_| HandshakeError::Internal("private key"))?;
-        let certificate =
-            Certificate::from_signing_key(vec![identity.certificate().to_vec().into()], key);
+        let certificate = Certificate::from_signing_key(vec![identity.certificate().to_vec().into()], key);
         let mut configs = HashMap::new();
-        for profile in
-            [SrtpProfile::AeadAes128Gcm, SrtpProfile::AeadAes256Gcm, SrtpProfile::Aes128CmSha1_80]
+        for profile in [SrtpProfile::AeadAes128Gcm, SrtpProfile::AeadAes256Gcm, SrtpProfile::Aes128CmSha1_80]
         {
             let config = ConfigBuilder::default()
                 .with_crypto_provider(Arc::clone(provider))
