@@ -111,6 +111,7 @@ impl Session {
             Some(20..=63) => {
                 self.remote = Some(from);
                 self.first_dtls.get_or_insert_with(Instant::now);
+                self.trace("in ", datagram);
                 self.handshake.receive(self.now(), datagram);
             }
             Some(128..=191) => self.open(datagram),
@@ -174,7 +175,23 @@ impl Session {
         }
     }
 
+    /// With `SFU_CLIENT_OUTPUT`: when which record types passed.
+    fn trace(&self, direction: &str, datagram: &[u8]) {
+        if std::env::var_os("SFU_CLIENT_OUTPUT").is_none() {
+            return;
+        }
+        let mut kinds = String::new();
+        let mut rest = datagram;
+        while let Some((header, tail)) = rest.split_first_chunk::<13>() {
+            let epoch = u16::from_be_bytes([header[3], header[4]]);
+            kinds += &format!(" {}/{epoch}:{}", header[0], tail.first().copied().unwrap_or(0));
+            rest = tail.get(usize::from(u16::from_be_bytes([header[11], header[12]]))..).unwrap_or_default();
+        }
+        println!("    {:7.1} ms {direction} {:5} bytes{kinds}", self.base.elapsed().as_secs_f64() * 1e3, datagram.len());
+    }
+
     fn transmit(&mut self, datagram: &[u8]) {
+        self.trace("out", datagram);
         let first = *self.first_flight.get_or_insert_with(Instant::now);
         if self.loss == Loss::FirstFlight && first.elapsed() < Duration::from_millis(20) {
             return;

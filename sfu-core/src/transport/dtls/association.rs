@@ -114,7 +114,7 @@ impl Association {
         let backend = contain(|| match library_for(&hello)? {
             Library::Dimpl(version) => Ok(dimpl(&shared, DtlsRole::Server, version, now)),
             Library::Rtc(profile) => {
-                Ok(Box::new(RtcBackend::new(&shared.rtc_configs, profile)?) as Box<dyn Backend>)
+                Ok(Box::new(RtcBackend::new(&shared.rtc_identity, profile)?) as Box<dyn Backend>)
             }
         })?;
         self.stage = Stage::Running(backend);
