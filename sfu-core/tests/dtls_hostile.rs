@@ -1,19 +1,19 @@
 //! What a hostile peer can send before it has shown who it is: fragments of every wrong kind, floods, noise,
 //! and altered handshakes. Bounded CPU, no panic, no keys.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
+use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use sfu_core::transport::dtls::{DtlsFactory, DtlsIdentity};
-use sfu_core::transport::handshake::{
-    DtlsRole, Handshake, HandshakeError, HandshakeEvent, HandshakeFactory,
-};
+use sfu_core::transport::handshake::{DtlsRole, Handshake, HandshakeError, HandshakeEvent, HandshakeFactory};
 use sfu_core::unit::Time;
 use support::link::{Direction, Link};
-use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use support::peer::{Kind, Peer, RtcPeer};
 
 /// For a whole attack, in a debug build on a busy machine; measured: 2 to 40 ms.
@@ -94,10 +94,10 @@ fn a_client_hello_in_one_byte_fragments_is_capped() {
 #[test]
 fn forty_thousand_fragments_are_capped() {
     for kind in [1, 11, 16] {
-        let (error, took) = attack(
-            (0..40_000u32)
-                .map(|i| record(u64::from(i), &fragment(kind, 16_000, (i % 8) as u16, i % 16_000, &[7; 40]))),
-        );
+        let (error, took) =
+            attack((0..40_000u32).map(|i| {
+                record(u64::from(i), &fragment(kind, 16_000, (i % 8) as u16, i % 16_000, &[7; 40]))
+            }));
         assert!(is_peer_fault(&error), "{error:?}");
         assert!(took < CPU_BOUND, "{took:?}");
     }
@@ -105,8 +105,7 @@ fn forty_thousand_fragments_are_capped() {
 
 #[test]
 fn a_datagram_of_64_kib_full_of_fragments_is_capped() {
-    let body: Vec<u8> =
-        (0..2_400u32).flat_map(|i| fragment(1, 2_400, 0, 2_399 - i, &[7])).collect();
+    let body: Vec<u8> = (0..2_400u32).flat_map(|i| fragment(1, 2_400, 0, 2_399 - i, &[7])).collect();
     let (error, took) = attack((0..3).map(|seq| record(seq, &body)));
     assert!(is_peer_fault(&error), "{error:?}");
     assert!(took < CPU_BOUND, "{took:?}");
@@ -258,7 +257,7 @@ fn rtc_dtls_alone_takes_a_wrong_finished() {
 fn server_shared() -> Box<dyn Handshake> {
     use std::sync::OnceLock;
     static FACTORY: OnceLock<DtlsFactory> = OnceLock::new();
-    let factory = FACTORY
-        .get_or_init(|| DtlsFactory::new(DtlsIdentity::generate().unwrap(), Instant::now()).unwrap());
+    let factory =
+        FACTORY.get_or_init(|| DtlsFactory::new(DtlsIdentity::generate().unwrap(), Instant::now()).unwrap());
     factory.create(Time::ZERO, DtlsRole::Server, &[])
 }

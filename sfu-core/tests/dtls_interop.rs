@@ -3,6 +3,8 @@
 //! printed as NOT RUN; `SFU_REQUIRE_CLIENTS=1` makes that a failure. `SFU_PYTHON` names the interpreter that
 //! has aiortc (and imageio-ffmpeg); `SFU_CLIENT_OUTPUT=1` shows what the clients print.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use std::net::UdpSocket;
@@ -48,7 +50,8 @@ fn run_in_namespace(name: &str, installed: bool, test: &str) {
                  && ip addr add 192.0.2.9/24 dev one && ip link set one up && ip route add default dev one";
     let possible = Command::new("unshare").args(["-n", "sh", "-c", setup]).stderr(Stdio::null()).status();
     if !installed || !possible.is_ok_and(|status| status.success()) {
-        let reason = if installed { "needs a network namespace, which needs root" } else { "is not installed" };
+        let reason =
+            if installed { "needs a network namespace, which needs root" } else { "is not installed" };
         return missing(name, reason);
     }
     let status = Command::new("unshare")

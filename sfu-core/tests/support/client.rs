@@ -145,8 +145,11 @@ pub fn gstreamer(url: &str) -> Option<Client> {
 /// An FFmpeg that has the WHIP muxer: `SFU_FFMPEG`, the one of Python's imageio-ffmpeg, or the system's.
 fn ffmpeg_program() -> Option<String> {
     let imageio = "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())";
-    let candidates =
-        [std::env::var("SFU_FFMPEG").ok(), first_line(&python(), &["-c", imageio]), Some("ffmpeg".to_owned())];
+    let candidates = [
+        std::env::var("SFU_FFMPEG").ok(),
+        first_line(&python(), &["-c", imageio]),
+        Some("ffmpeg".to_owned()),
+    ];
     candidates.into_iter().flatten().find(|program| {
         let output = Command::new(program).args(["-hide_banner", "-muxers"]).output();
         output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(" whip "))
@@ -164,7 +167,18 @@ pub fn ffmpeg(url: &str, active: bool) -> Option<Client> {
     command.args(["-hide_banner", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=30"]);
     command.args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]);
     command.args(["-c:v", "libx264", "-profile:v", "baseline", "-bf", "0", "-preset", "ultrafast"]);
-    command.args(["-tune", "zerolatency", "-pix_fmt", "yuv420p", "-c:a", "libopus", "-ar", "48000", "-ac", "2"]);
+    command.args([
+        "-tune",
+        "zerolatency",
+        "-pix_fmt",
+        "yuv420p",
+        "-c:a",
+        "libopus",
+        "-ar",
+        "48000",
+        "-ac",
+        "2",
+    ]);
     command.args(["-handshake_timeout", "10000"]);
     if active {
         command.args(["-whip_flags", "dtls_active"]);

@@ -21,11 +21,7 @@ impl Http {
     }
 
     /// Serves the page until an offer is posted, and answers that. `None` when time is up.
-    pub fn exchange<T>(
-        &self,
-        limit: Duration,
-        mut answer: impl FnMut(&str) -> (String, T),
-    ) -> Option<T> {
+    pub fn exchange<T>(&self, limit: Duration, mut answer: impl FnMut(&str) -> (String, T)) -> Option<T> {
         let end = Instant::now() + limit;
         while Instant::now() < end {
             let Ok((stream, _)) = self.listener.accept() else {

@@ -56,7 +56,8 @@ pub fn answer(offer: &str, ours: &Fingerprint, address: SocketAddr) -> String {
             }
         }
         let (ip, port) = (address.ip(), address.port());
-        write!(out, "a=candidate:1 1 udp 2130706431 {ip} {port} typ host\r\na=end-of-candidates\r\n").unwrap();
+        write!(out, "a=candidate:1 1 udp 2130706431 {ip} {port} typ host\r\na=end-of-candidates\r\n")
+            .unwrap();
     }
     out
 }

@@ -95,7 +95,8 @@ impl Session {
         let end = Instant::now() + limit;
         let mut buffer = vec![0; 65_536];
         while self.outcome.opened < packets && self.outcome.failure.is_none() && Instant::now() < end {
-            let wait = self.handshake.next_timeout().map_or(Duration::from_millis(50), |at| at.since(self.now()));
+            let wait =
+                self.handshake.next_timeout().map_or(Duration::from_millis(50), |at| at.since(self.now()));
             let wait = wait.clamp(Duration::from_millis(1), Duration::from_millis(50));
             self.socket.set_read_timeout(Some(wait)).unwrap();
             if let Ok((len, from)) = self.socket.recv_from(&mut buffer) {
@@ -200,7 +201,11 @@ impl Session {
             kinds += &format!(" {}/{epoch}:{}", header[0], tail.first().copied().unwrap_or(0));
             rest = tail.get(usize::from(u16::from_be_bytes([header[11], header[12]]))..).unwrap_or_default();
         }
-        println!("    {:7.1} ms {direction} {:5} bytes{kinds}", self.base.elapsed().as_secs_f64() * 1e3, datagram.len());
+        println!(
+            "    {:7.1} ms {direction} {:5} bytes{kinds}",
+            self.base.elapsed().as_secs_f64() * 1e3,
+            datagram.len()
+        );
     }
 
     fn transmit(&mut self, datagram: &[u8]) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rtc_dtls::crypto_provider::{
     ActiveKeyExchange, AeadAlgorithm, AeadCipher, CryptoAlgorithm, CryptoError, HashAlgorithm, HmacAlgorithm,
-    KeyExchangeAlgorithm, Mac, PublicKey, RTCCrypto, RTCCryptoProvider, RTCRandom, SignatureScheme, SigningKey,
-    default_provider,
+    KeyExchangeAlgorithm, Mac, PublicKey, RTCCrypto, RTCCryptoProvider, RTCRandom, SignatureScheme,
+    SigningKey, default_provider,
 };
 
 /// `spoil`: whether Finished is altered at all.

@@ -14,7 +14,7 @@ use super::Shared;
 use super::backend::{Backend, Output};
 use super::client_hello::ClientHello;
 use super::dimpl_backend::{DimplBackend, Version};
-use super::inbound::{Inbound, Sifted};
+use super::inbound::{ALERT_CLOSE_NOTIFY, Inbound, Sifted};
 use super::rtc_backend::RtcBackend;
 use crate::transport::handshake::{
     DtlsRole, Fingerprint, FingerprintAlgorithm, Handshake, HandshakeError, HandshakeEvent, SrtpKeys,
@@ -122,10 +122,7 @@ impl Association {
     }
 
     /// Calls the library and takes what it has to say.
-    fn run(
-        &mut self,
-        call: impl FnOnce(&mut dyn Backend, &mut Vec<Output>) -> Result<(), HandshakeError>,
-    ) {
+    fn run(&mut self, call: impl FnOnce(&mut dyn Backend, &mut Vec<Output>) -> Result<(), HandshakeError>) {
         let Stage::Running(backend) = &mut self.stage else { return };
         let mut outputs = Vec::new();
         let result = contain(|| call(backend.as_mut(), &mut outputs));
@@ -231,6 +228,9 @@ impl Handshake for Association {
         {
             return self.end(error);
         }
+        if let (Some(description), Stage::Running(_)) = (sifted.alert, &self.stage) {
+            return self.end(error_of_alert(description));
+        }
         self.run(|backend, out| backend.receive(instant, &sifted, out));
     }
 
@@ -310,10 +310,21 @@ fn dimpl(shared: &Shared, role: DtlsRole, version: Version, now: Instant) -> Box
     Box::new(DimplBackend::new(&shared.dimpl_config, certificate, role, version, now))
 }
 
+/// Why a peer gives up (RFC 5246 §7.2.2), as far as somebody can do something about it.
+fn error_of_alert(description: u8) -> HandshakeError {
+    match description {
+        ALERT_CLOSE_NOTIFY => HandshakeError::Closed,
+        40 => HandshakeError::Incompatible("handshake_failure alert, as an RSA certificate causes"),
+        42..=46 => HandshakeError::Incompatible("certificate alert"),
+        70 => HandshakeError::Incompatible("protocol_version alert"),
+        71 => HandshakeError::Incompatible("insufficient_security alert"),
+        _ => HandshakeError::Closed,
+    }
+}
+
 /// A panic in a library ends one association, not the worker with everybody on it.
 fn contain<T>(call: impl FnOnce() -> Result<T, HandshakeError>) -> Result<T, HandshakeError> {
-    catch_unwind(AssertUnwindSafe(call))
-        .unwrap_or(Err(HandshakeError::Internal("panic in the DTLS library")))
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(HandshakeError::Internal("panic in the DTLS library")))
 }
 
 #[cfg(test)]
@@ -385,7 +396,7 @@ mod tests {
 
     #[test]
     fn the_library_follows_version_and_profile_order() {
-        use SrtpProfile::{Aes128CmSha1_80 as Cm, AeadAes128Gcm as G128, AeadAes256Gcm as G256};
+        use SrtpProfile::{AeadAes128Gcm as G128, AeadAes256Gcm as G256, Aes128CmSha1_80 as Cm};
         let hello = |offers_1_3, srtp_profiles: &[SrtpProfile]| ClientHello {
             offers_1_2: true,
             offers_1_3,

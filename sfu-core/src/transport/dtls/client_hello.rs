@@ -114,10 +114,7 @@ mod tests {
 
     #[test]
     fn chrome_lists_gcm_after_cm_and_offers_both_versions() {
-        let body = hello(&[
-            (14, vec![0, 6, 0, 1, 0, 8, 0, 7, 0]),
-            (43, vec![4, 0xfe, 0xfc, 0xfe, 0xfd]),
-        ]);
+        let body = hello(&[(14, vec![0, 6, 0, 1, 0, 8, 0, 7, 0]), (43, vec![4, 0xfe, 0xfc, 0xfe, 0xfd])]);
         let parsed = ClientHello::parse(&body).unwrap();
         assert!(parsed.offers_1_2 && parsed.offers_1_3 && parsed.offers_mandatory_suite);
         assert_eq!(

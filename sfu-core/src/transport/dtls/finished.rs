@@ -81,7 +81,8 @@ impl FinishedCheck {
     pub(super) fn verify(&mut self) -> bool {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let notes = std::mem::replace(&mut *notes, Notes { done: true, ..Notes::default() });
-        let transcript = [&self.client_hello, &self.server_messages, &self.client_messages].map(Vec::as_slice);
+        let transcript =
+            [&self.client_hello, &self.server_messages, &self.client_messages].map(Vec::as_slice);
         let hash = digest::digest(&digest::SHA256, &transcript.concat());
         let expected = verify_data(&notes.master_secret, hash.as_ref());
         let Some((_, actual)) = notes.finished.split_at_checked(FINISHED_LEN - VERIFY_DATA_LEN) else {
