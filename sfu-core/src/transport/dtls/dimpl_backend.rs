@@ -17,7 +17,10 @@ use crate::transport::handshake::{DtlsRole, HandshakeError, SrtpKeys, SrtpProfil
 
 /// The crate panics when a certificate does not fit the buffer that it writes its output to, and a peer's
 /// certificate may be as long as a handshake message.
-const POLL_BUFFER_LEN: usize = 64 * 1024;
+const HANDSHAKE_BUFFER_LEN: usize = 64 * 1024;
+
+/// Once connected: a packet. For anything longer the crate asks.
+const BUFFER_LEN: usize = 2 * 1024;
 
 /// Doubling from [`FIRST_RETRANSMISSION`], these outlast the handshake's own deadline.
 const RETRANSMISSIONS: usize = 8;
@@ -78,7 +81,7 @@ impl DimplBackend {
         DimplBackend {
             dtls,
             role,
-            buffer: vec![0; POLL_BUFFER_LEN],
+            buffer: vec![0; HANDSHAKE_BUFFER_LEN],
             next_timeout: None,
             certificate: None,
             keys: None,
@@ -146,6 +149,7 @@ impl DimplBackend {
             return Ok(());
         }
         self.reported = true;
+        self.buffer = vec![0; BUFFER_LEN];
         let certificate = self.certificate.take();
         let certificate = certificate.ok_or(HandshakeError::PeerFault("no certificate"))?;
         let keys = self.keys.take().ok_or(HandshakeError::Incompatible("SRTP protection profile"))?;
