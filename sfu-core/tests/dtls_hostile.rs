@@ -1,17 +1,20 @@
 //! What a hostile peer can send before it has shown who it is: fragments of every wrong kind, floods, noise,
 //! and altered handshakes. Bounded CPU, no panic, no keys.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
+use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use sfu_core::transport::dtls::{DtlsFactory, DtlsIdentity};
 use sfu_core::transport::handshake::{DtlsRole, Handshake, HandshakeError, HandshakeEvent, HandshakeFactory};
 use sfu_core::unit::Time;
 use support::link::{Direction, Link};
-use support::peer::Kind;
+use support::peer::{Kind, Peer, RtcPeer};
 
 /// For a whole attack, in a debug build on a busy machine; measured: 2 to 40 ms.
 const CPU_BOUND: Duration = Duration::from_millis(1_000);
@@ -213,6 +216,42 @@ fn an_altered_handshake_never_connects_wrongly_and_never_panics() {
         }
         assert!(!matches!(link.failure, Some(HandshakeError::Internal(_))), "{:?}", link.failure);
     }
+}
+
+#[test]
+fn a_finished_that_is_sealed_well_but_wrong_is_refused() {
+    for spoil in [false, true] {
+        let base = Instant::now();
+        let peer = RtcPeer::with_provider(
+            DtlsRole::Client,
+            &rcgen::PKCS_ECDSA_P256_SHA256,
+            vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm],
+            support::tamper::provider(spoil),
+        );
+        let declared = peer.fingerprint();
+        let mut link = Link::with_fingerprint(DtlsRole::Server, Box::new(peer), &declared, base);
+        link.run(Time::from_millis(5_000), |_| false);
+        assert_eq!(link.connected_at.is_some(), !spoil);
+        assert_eq!(link.failure, spoil.then_some(HandshakeError::PeerFault("Finished")));
+        assert_eq!(link.our_keys.is_some(), !spoil);
+    }
+}
+
+/// Why the check exists: when this fails, `rtc-dtls` compares Finished itself and ours can go.
+#[test]
+fn rtc_dtls_alone_takes_a_wrong_finished() {
+    let profiles = || vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm];
+    let algorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
+    let provider = support::tamper::provider(true);
+    let mut client = RtcPeer::with_provider(DtlsRole::Client, algorithm, profiles(), provider);
+    let mut server = RtcPeer::new(DtlsRole::Server, algorithm, profiles());
+    let now = Instant::now();
+    client.start(now);
+    for _ in 0..4 {
+        client.transmits().iter().for_each(|datagram| server.receive(now, datagram));
+        server.transmits().iter().for_each(|datagram| client.receive(now, datagram));
+    }
+    assert!(server.keys().is_some());
 }
 
 fn server_shared() -> Box<dyn Handshake> {

@@ -3,6 +3,8 @@
 //! printed as NOT RUN; `SFU_REQUIRE_CLIENTS=1` makes that a failure. `SFU_PYTHON` names the interpreter that
 //! has aiortc (and imageio-ffmpeg); `SFU_CLIENT_OUTPUT=1` shows what the clients print.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use std::net::UdpSocket;
@@ -24,12 +26,13 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// RTP packets to open before a client counts as connected.
 const PACKETS: usize = 20;
 
+fn missing(name: &str, reason: &str) {
+    println!("NOT RUN: {name} {reason}");
+    assert!(std::env::var_os("SFU_REQUIRE_CLIENTS").is_none(), "{name} {reason}");
+}
+
 fn run(name: &str, version: Option<String>, launch: impl Fn(&str) -> Option<Client>, profile: SrtpProfile) {
-    let Some(version) = version else {
-        println!("NOT RUN: {name} is not installed");
-        assert!(std::env::var_os("SFU_REQUIRE_CLIENTS").is_none(), "{name} is not installed");
-        return;
-    };
+    let Some(version) = version else { return missing(name, "is not installed") };
     for loss in [Loss::None, Loss::FirstFlight] {
         let outcome = connect(&launch, loss);
         println!("{name} ({version}), {loss:?}: {outcome:?}");
@@ -49,9 +52,7 @@ fn run_in_namespace(name: &str, installed: bool, test: &str) {
     if !installed || !possible.is_ok_and(|status| status.success()) {
         let reason =
             if installed { "needs a network namespace, which needs root" } else { "is not installed" };
-        println!("NOT RUN: {name} {reason}");
-        assert!(std::env::var_os("SFU_REQUIRE_CLIENTS").is_none(), "{name} {reason}");
-        return;
+        return missing(name, reason);
     }
     let status = Command::new("unshare")
         .args(["-n", "sh", "-c", &format!("{setup} && exec \"$@\""), "sh"])
@@ -63,28 +64,83 @@ fn run_in_namespace(name: &str, installed: bool, test: &str) {
 }
 
 fn connect(launch: impl Fn(&str) -> Option<Client>, loss: Loss) -> Outcome {
+    connect_all(launch, "", &[loss], PACKETS).remove(0)
+}
+
+/// One connection for each of `losses`, all with one client.
+fn connect_all(
+    launch: impl Fn(&str) -> Option<Client>,
+    query: &str,
+    losses: &[Loss],
+    packets: usize,
+) -> Vec<Outcome> {
     let base = Instant::now();
     let factory = DtlsFactory::new(DtlsIdentity::generate().unwrap(), base).unwrap();
     let address = std::env::var("SFU_INTEROP_ADDRESS").unwrap_or_else(|_| "127.0.0.1".to_owned());
-    let socket = UdpSocket::bind((address.as_str(), 0)).unwrap();
     let http = Http::new(PAGE);
-    let _client = launch(&format!("http://{}/", http.address())).expect("client starts");
-    let session = http.exchange(LIMIT, |offer| {
-        let answer = sdp::answer(offer, factory.identity().fingerprint(), socket.local_addr().unwrap());
-        if std::env::var_os("SFU_CLIENT_OUTPUT").is_some() {
-            println!("{offer}\n----\n{answer}");
-        }
-        (answer, Session::new(socket.try_clone().unwrap(), &factory, base, offer, loss))
+    let _client = launch(&format!("http://{}/{query}", http.address())).expect("client starts");
+    let sessions = losses.iter().map(|&loss| {
+        let socket = UdpSocket::bind((address.as_str(), 0)).unwrap();
+        let local = socket.local_addr().unwrap();
+        let offer = http.exchange(LIMIT, |offer| {
+            (sdp::answer(offer, factory.identity().fingerprint(), local), offer.to_owned())
+        });
+        let factory = factory.clone();
+        std::thread::spawn(move || match offer {
+            Some(offer) => Session::new(socket, &factory, base, &offer, loss).run(packets, LIMIT),
+            None => Outcome { failure: Some("no offer".to_owned()), ..Outcome::default() },
+        })
     });
-    match session {
-        Some(session) => session.run(PACKETS, LIMIT),
-        None => Outcome { failure: Some("no offer".to_owned()), ..Outcome::default() },
+    // All of them have to run before the first is waited for.
+    let running: Vec<_> = sessions.collect();
+    running.into_iter().map(|session| session.join().unwrap()).collect()
+}
+
+/// Sixty connections of one browser, each through 10 % loss.
+fn run_lossy(name: &str, launch: impl Fn(&str) -> Option<Client>) {
+    let losses: Vec<Loss> = (0..60).map(Loss::TenPercent).collect();
+    let outcomes = connect_all(launch, "?connections=60", &losses, 1);
+    let mut times: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.handshake).collect();
+    times.sort_unstable();
+    println!("{name}, 10 % loss: {} of 60, median {:?}, worst {:?}", times.len(), times[30], times.last());
+    for outcome in &outcomes {
+        assert!(outcome.opened > 0 && outcome.profile != Some(SrtpProfile::Aes128CmSha1_80), "{outcome:?}");
     }
 }
 
 #[test]
 fn chromium_lists_gcm_last_and_gets_it() {
     run("Chromium", client::chromium_version(), client::chromium, SrtpProfile::AeadAes256Gcm);
+}
+
+#[test]
+fn sixty_of_sixty_chromium_connections_survive_ten_percent_loss() {
+    match client::chromium_version() {
+        Some(_) => run_lossy("Chromium", client::chromium),
+        None => missing("Chromium", "is not installed"),
+    }
+}
+
+#[test]
+fn a_browser_with_an_rsa_certificate_is_refused_with_the_reason() {
+    if client::chromium_version().is_none() {
+        return missing("Chromium", "is not installed");
+    }
+    let outcome = connect_all(client::chromium, "?rsa", &[Loss::None], 1).remove(0);
+    println!("Chromium with an RSA certificate: {outcome:?}");
+    assert!(outcome.failure.is_some_and(|failure| failure.contains("certificate")));
+}
+
+#[test]
+fn sixty_of_sixty_firefox_connections_survive_ten_percent_loss() {
+    let installed = client::firefox_version().is_some();
+    run_in_namespace("Firefox", installed, "firefox_through_loss_in_a_namespace");
+}
+
+#[test]
+#[ignore = "run by sixty_of_sixty_firefox_connections_survive_ten_percent_loss"]
+fn firefox_through_loss_in_a_namespace() {
+    run_lossy("Firefox", client::firefox);
 }
 
 #[test]

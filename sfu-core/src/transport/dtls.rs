@@ -14,6 +14,7 @@ mod association;
 mod backend;
 mod client_hello;
 mod dimpl_backend;
+mod finished;
 mod inbound;
 mod reader;
 mod rtc_backend;
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest;
 
 use self::association::Association;
-use self::rtc_backend::RtcConfigs;
+use self::rtc_backend::RtcIdentity;
 use crate::transport::handshake::{
     DtlsRole, Fingerprint, FingerprintAlgorithm, Handshake, HandshakeError, HandshakeFactory,
 };
@@ -93,11 +94,9 @@ pub struct DtlsFactory {
 impl DtlsFactory {
     /// `base` is the instant of [`Time::ZERO`]: the libraries speak [`Instant`].
     pub fn new(identity: DtlsIdentity, base: Instant) -> Result<DtlsFactory, HandshakeError> {
-        let provider = rtc_dtls::crypto_provider::default_provider()
-            .map_err(|_| HandshakeError::Internal("no crypto provider"))?;
-        let rtc_configs = RtcConfigs::new(&identity, &provider)?;
+        let rtc_identity = RtcIdentity::new(&identity)?;
         let dimpl_config = dimpl_backend::config()?;
-        Ok(DtlsFactory { shared: Arc::new(Shared { identity, base, dimpl_config, rtc_configs }) })
+        Ok(DtlsFactory { shared: Arc::new(Shared { identity, base, dimpl_config, rtc_identity }) })
     }
 
     /// Our certificate.
@@ -117,7 +116,7 @@ struct Shared {
     identity: DtlsIdentity,
     base: Instant,
     dimpl_config: Arc<dimpl::Config>,
-    rtc_configs: RtcConfigs,
+    rtc_identity: RtcIdentity,
 }
 
 impl Shared {

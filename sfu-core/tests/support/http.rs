@@ -43,7 +43,9 @@ impl Http {
                     respond(stream, "201 Created", "application/sdp", &sdp);
                     return Some(value);
                 }
-                ("GET", "/") => respond(stream, "200 OK", "text/html; charset=utf-8", self.page),
+                ("GET", path) if path == "/" || path.starts_with("/?") => {
+                    respond(stream, "200 OK", "text/html; charset=utf-8", self.page);
+                }
                 _ => respond(stream, "404 Not Found", "text/plain", ""),
             }
         }

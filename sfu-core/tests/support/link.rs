@@ -35,6 +35,8 @@ pub struct Link {
     pub our_keys: Option<SrtpKeys>,
     pub failure: Option<HandshakeError>,
     pub received: Vec<Vec<u8>>,
+    /// Time spent in our association.
+    pub cpu: Duration,
     /// When both sides had keys.
     pub connected_at: Option<Time>,
     in_flight: VecDeque<(Time, Direction, Vec<u8>)>,
@@ -71,12 +73,15 @@ impl Link {
             our_keys: None,
             failure: None,
             received: Vec::new(),
+            cpu: Duration::ZERO,
             connected_at: None,
             in_flight: VecDeque::new(),
             flights: [0; 2],
             last_departure: [None; 2],
         };
+        let before = Instant::now();
         link.us.start(Time::ZERO);
+        link.cpu += before.elapsed();
         link.peer.start(base);
         link
     }
@@ -171,7 +176,11 @@ impl Link {
         if arrival.is_some_and(|at| at <= self.now) {
             let (_, direction, datagram) = self.in_flight.pop_front().unwrap();
             match direction {
-                Direction::ToUs => self.us.receive(self.now, &datagram),
+                Direction::ToUs => {
+                    let before = Instant::now();
+                    self.us.receive(self.now, &datagram);
+                    self.cpu += before.elapsed();
+                }
                 Direction::FromUs => self.peer.receive(self.instant(), &datagram),
             }
             return true;

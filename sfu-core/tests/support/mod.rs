@@ -9,3 +9,4 @@ pub mod peer;
 pub mod sdp;
 pub mod session;
 pub mod srtp;
+pub mod tamper;

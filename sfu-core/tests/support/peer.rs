@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use dimpl::{Config, Dtls, DtlsCertificate, Output};
 use rtc_dtls::config::{ClientAuthType, ConfigBuilder};
 use rtc_dtls::crypto::Certificate;
+use rtc_dtls::crypto_provider::RTCCryptoProvider;
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc_shared::TransportProtocol;
@@ -216,6 +217,15 @@ impl RtcPeer {
         profiles: Vec<SrtpProtectionProfile>,
     ) -> RtcPeer {
         let provider = rtc_dtls::crypto_provider::default_provider().unwrap();
+        RtcPeer::with_provider(role, algorithm, profiles, provider)
+    }
+
+    pub fn with_provider(
+        role: DtlsRole,
+        algorithm: &'static rcgen::SignatureAlgorithm,
+        profiles: Vec<SrtpProtectionProfile>,
+        provider: Arc<dyn RTCCryptoProvider>,
+    ) -> RtcPeer {
         let names = vec!["peer".to_owned()];
         let certificate =
             Certificate::generate_self_signed_with_alg(names, algorithm, provider.crypto()).unwrap();

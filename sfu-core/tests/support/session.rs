@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use rtc_srtp::context::Context;
 use rtc_stun::attributes::ATTR_USE_CANDIDATE;
 use rtc_stun::fingerprint::FINGERPRINT;
@@ -35,12 +37,14 @@ pub struct Outcome {
     pub failure: Option<String>,
 }
 
-/// Which of our own datagrams get lost.
+/// Which DTLS datagrams get lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Loss {
     None,
     /// Our first answer, all of it, once.
     FirstFlight,
+    /// One in ten, both ways, by this seed.
+    TenPercent(u64),
 }
 
 pub struct Session {
@@ -53,6 +57,7 @@ pub struct Session {
     first_dtls: Option<Instant>,
     first_flight: Option<Instant>,
     loss: Loss,
+    random: StdRng,
     inbound: Option<Context>,
     outcome: Outcome,
 }
@@ -75,6 +80,7 @@ impl Session {
             first_dtls: None,
             first_flight: None,
             loss,
+            random: StdRng::seed_from_u64(if let Loss::TenPercent(seed) = loss { seed } else { 0 }),
             inbound: None,
             outcome: Outcome::default(),
         }
@@ -112,6 +118,10 @@ impl Session {
             Some(20..=63) => {
                 self.remote = Some(from);
                 self.first_dtls.get_or_insert_with(Instant::now);
+                if self.is_unlucky() {
+                    return;
+                }
+                self.trace("in ", datagram);
                 self.handshake.receive(self.now(), datagram);
             }
             Some(128..=191) => self.open(datagram),
@@ -175,9 +185,34 @@ impl Session {
         }
     }
 
+    fn is_unlucky(&mut self) -> bool {
+        matches!(self.loss, Loss::TenPercent(_)) && self.random.random_bool(0.1)
+    }
+
+    /// With `SFU_CLIENT_OUTPUT`: when which record types passed.
+    fn trace(&self, direction: &str, datagram: &[u8]) {
+        if std::env::var_os("SFU_CLIENT_OUTPUT").is_none() {
+            return;
+        }
+        let mut kinds = String::new();
+        let mut rest = datagram;
+        while let Some((header, tail)) = rest.split_first_chunk::<13>() {
+            let epoch = u16::from_be_bytes([header[3], header[4]]);
+            kinds += &format!(" {}/{epoch}:{}", header[0], tail.first().copied().unwrap_or(0));
+            rest = tail.get(usize::from(u16::from_be_bytes([header[11], header[12]]))..).unwrap_or_default();
+        }
+        println!(
+            "    {:7.1} ms {direction} {:5} bytes{kinds}",
+            self.base.elapsed().as_secs_f64() * 1e3,
+            datagram.len()
+        );
+    }
+
     fn transmit(&mut self, datagram: &[u8]) {
+        self.trace("out", datagram);
         let first = *self.first_flight.get_or_insert_with(Instant::now);
-        if self.loss == Loss::FirstFlight && first.elapsed() < Duration::from_millis(20) {
+        let in_first_flight = first.elapsed() < Duration::from_millis(20);
+        if self.is_unlucky() || (self.loss == Loss::FirstFlight && in_first_flight) {
             return;
         }
         if let Some(remote) = self.remote {

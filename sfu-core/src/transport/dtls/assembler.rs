@@ -16,14 +16,9 @@ const WINDOW: u16 = 8;
 /// Disjoint pieces of one message. Real clients cut in order; this allows a reordered flight.
 const MAX_PIECES: usize = 16;
 
-/// Shortest fragment that does not end its message. The smallest path MTU of IPv4 leaves far more.
-pub(super) const MIN_FRAGMENT_LEN: usize = 32;
-
-/// Fragments over the life of an association; 64 KiB in pieces of a 200-byte MTU is fewer.
-pub(super) const MAX_FRAGMENTS: u32 = 512;
-
-/// Length of a handshake header on the wire.
-pub(super) const HEADER_LEN: usize = 12;
+/// Fragments over the life of an association; 64 KiB in pieces of a 200-byte MTU is fewer. There is no shortest
+/// length beside it: OpenSSL fills each datagram to the last byte, with fragments as short as that needs.
+const MAX_FRAGMENTS: u32 = 512;
 
 /// The header of one fragment, with its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +65,7 @@ pub(super) enum Pushed {
     Kept,
     /// It belongs to a message that was handed out before: the peer repeats its flight.
     Repeated,
-    /// Too short, too long, too far ahead, or in conflict with an earlier one.
+    /// Empty, too long, too far ahead, or in conflict with an earlier one.
     Refused,
     /// [`MAX_FRAGMENTS`] is reached; everything is refused from here on.
     Exhausted,
@@ -145,10 +140,8 @@ impl Assembler {
         let length = fragment.length as usize;
         let start = fragment.offset as usize;
         let end = start.saturating_add(fragment.bytes.len());
-        let ends_message = end == length;
-        let too_short = fragment.bytes.len() < MIN_FRAGMENT_LEN && !ends_message;
         let empty_piece = fragment.bytes.is_empty() && length != 0;
-        if length > MAX_MESSAGE_LEN || end > length || too_short || empty_piece {
+        if length > MAX_MESSAGE_LEN || end > length || empty_piece {
             return Pushed::Refused;
         }
         if fragment.message_seq < self.next_seq {
@@ -241,7 +234,6 @@ mod tests {
         assert_eq!(assembler.push(fragment(0, 0xff_ffff, 0, &[0; 64])), Pushed::Refused);
         assert_eq!(assembler.push(fragment(0, 64, 32, &[0; 64])), Pushed::Refused);
         assert_eq!(assembler.push(fragment(0, 64, 0, &[])), Pushed::Refused);
-        assert_eq!(assembler.push(fragment(0, 64, 0, &[0; 1])), Pushed::Refused);
         assert_eq!(assembler.push(fragment(9, 64, 0, &[0; 64])), Pushed::Refused);
         assert_eq!(assembler.push(fragment(0, 100, 0, &[0; 64])), Pushed::Kept);
         assert_eq!(assembler.push(fragment(0, 101, 60, &[0; 41])), Pushed::Refused);
@@ -264,6 +256,20 @@ mod tests {
             .filter(|i| assembler.push(fragment(0, 16_000, i * 100, &[0; 40])) == Pushed::Kept)
             .count();
         assert_eq!(kept, MAX_PIECES);
+    }
+
+    #[test]
+    fn a_fragment_of_one_byte_is_as_good_as_any_until_the_bound() {
+        let whole = body(100);
+        let mut assembler = Assembler::default();
+        assembler.push(fragment(0, 100, 0, &whole[..1]));
+        assembler.push(fragment(0, 100, 1, &whole[1..]));
+        assert_eq!(assembler.pop().unwrap().body, whole);
+        let mut kept = 2;
+        while assembler.push(fragment(1, 16_000, kept, &[0])) == Pushed::Kept {
+            kept += 1;
+        }
+        assert_eq!(kept, MAX_FRAGMENTS);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::Shared;
 use super::backend::{Backend, Output};
 use super::client_hello::ClientHello;
 use super::dimpl_backend::{DimplBackend, Version};
-use super::inbound::{Inbound, Sifted};
+use super::inbound::{ALERT_CLOSE_NOTIFY, Inbound, Sifted};
 use super::rtc_backend::RtcBackend;
 use crate::transport::handshake::{
     DtlsRole, Fingerprint, FingerprintAlgorithm, Handshake, HandshakeError, HandshakeEvent, SrtpKeys,
@@ -114,7 +114,7 @@ impl Association {
         let backend = contain(|| match library_for(&hello)? {
             Library::Dimpl(version) => Ok(dimpl(&shared, DtlsRole::Server, version, now)),
             Library::Rtc(profile) => {
-                Ok(Box::new(RtcBackend::new(&shared.rtc_configs, profile)?) as Box<dyn Backend>)
+                Ok(Box::new(RtcBackend::new(&shared.rtc_identity, profile)?) as Box<dyn Backend>)
             }
         })?;
         self.stage = Stage::Running(backend);
@@ -228,6 +228,9 @@ impl Handshake for Association {
         {
             return self.end(error);
         }
+        if let (Some(description), Stage::Running(_)) = (sifted.alert, &self.stage) {
+            return self.end(error_of_alert(description));
+        }
         self.run(|backend, out| backend.receive(instant, &sifted, out));
     }
 
@@ -305,6 +308,18 @@ fn dimpl(shared: &Shared, role: DtlsRole, version: Version, now: Instant) -> Box
         private_key: shared.identity.private_key().to_vec(),
     };
     Box::new(DimplBackend::new(&shared.dimpl_config, certificate, role, version, now))
+}
+
+/// Why a peer gives up (RFC 5246 §7.2.2), as far as somebody can do something about it.
+fn error_of_alert(description: u8) -> HandshakeError {
+    match description {
+        ALERT_CLOSE_NOTIFY => HandshakeError::Closed,
+        40 => HandshakeError::Incompatible("handshake_failure alert, as an RSA certificate causes"),
+        42..=46 => HandshakeError::Incompatible("certificate alert"),
+        70 => HandshakeError::Incompatible("protocol_version alert"),
+        71 => HandshakeError::Incompatible("insufficient_security alert"),
+        _ => HandshakeError::Closed,
+    }
 }
 
 /// A panic in a library ends one association, not the worker with everybody on it.

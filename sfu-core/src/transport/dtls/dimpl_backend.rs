@@ -17,7 +17,10 @@ use crate::transport::handshake::{DtlsRole, HandshakeError, SrtpKeys, SrtpProfil
 
 /// The crate panics when a certificate does not fit the buffer that it writes its output to, and a peer's
 /// certificate may be as long as a handshake message.
-const POLL_BUFFER_LEN: usize = 64 * 1024;
+const HANDSHAKE_BUFFER_LEN: usize = 64 * 1024;
+
+/// Once connected: a packet. For anything longer the crate asks.
+const BUFFER_LEN: usize = 2 * 1024;
 
 /// Doubling from [`FIRST_RETRANSMISSION`], these outlast the handshake's own deadline.
 const RETRANSMISSIONS: usize = 8;
@@ -78,7 +81,7 @@ impl DimplBackend {
         DimplBackend {
             dtls,
             role,
-            buffer: vec![0; POLL_BUFFER_LEN],
+            buffer: vec![0; HANDSHAKE_BUFFER_LEN],
             next_timeout: None,
             certificate: None,
             keys: None,
@@ -146,6 +149,7 @@ impl DimplBackend {
             return Ok(());
         }
         self.reported = true;
+        self.buffer = vec![0; BUFFER_LEN];
         let certificate = self.certificate.take();
         let certificate = certificate.ok_or(HandshakeError::PeerFault("no certificate"))?;
         let keys = self.keys.take().ok_or(HandshakeError::Incompatible("SRTP protection profile"))?;
@@ -253,5 +257,55 @@ fn error_of(error: Error) -> HandshakeError {
         // Signatures and key shares that don't verify are reported here too.
         Error::CryptoError(_) => HandshakeError::PeerFault("cryptographic check"),
         _ => HandshakeError::Internal("DTLS library"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::dtls::DtlsIdentity;
+    use crate::transport::dtls::inbound::Inbound;
+
+    fn backend(role: DtlsRole, version: Version, now: Instant) -> DimplBackend {
+        let identity = DtlsIdentity::generate().unwrap();
+        let certificate = DtlsCertificate {
+            certificate: identity.certificate().to_vec(),
+            private_key: identity.private_key().to_vec(),
+        };
+        DimplBackend::new(&config().unwrap(), certificate, role, version, now)
+    }
+
+    /// What Chromium gets: it offers 1.3 too, but in 1.2 our order of profiles counts.
+    #[test]
+    fn a_client_of_both_versions_is_answered_in_1_2_when_told_so() {
+        let now = Instant::now();
+        let mut ends =
+            [backend(DtlsRole::Server, Version::Only1_2, now), backend(DtlsRole::Client, Version::Auto, now)];
+        let mut doors = [Inbound::default(), Inbound::default()];
+        let mut keys = [None, None];
+        let mut outputs = Vec::new();
+        ends[1].handle_timeout(now, &mut outputs).unwrap();
+        for to in [0, 1, 0, 1, 0] {
+            for output in std::mem::take(&mut outputs) {
+                match output {
+                    Output::Transmit(datagram) => {
+                        let sifted = doors[to].sift(&datagram, false);
+                        let mut answers = Vec::new();
+                        ends[to].receive(now, &sifted, &mut answers).unwrap();
+                        for answer in answers {
+                            match answer {
+                                Output::Connected { keys: ours, .. } => keys[to] = Some(ours),
+                                answer => outputs.push(answer),
+                            }
+                        }
+                    }
+                    output => panic!("{output:?}"),
+                }
+            }
+        }
+        let [Some(server), Some(client)] = keys else { panic!("not connected") };
+        assert_eq!(server.profile, SrtpProfile::AeadAes256Gcm);
+        assert_eq!((server.local, server.remote), (client.remote, client.local));
+        assert_eq!(ends[1].dtls.protocol_version(), Some(dimpl::ProtocolVersion::DTLS1_2));
     }
 }

@@ -15,7 +15,7 @@ const APPLICATION_DATA: u8 = 23;
 const ACK: u8 = 26;
 
 const ALERT_LEVEL_FATAL: u8 = 2;
-const ALERT_CLOSE_NOTIFY: u8 = 0;
+pub(super) const ALERT_CLOSE_NOTIFY: u8 = 0;
 
 /// Records in one datagram. The fullest flight that we know has five.
 const MAX_RECORDS_PER_DATAGRAM: usize = 8;
@@ -40,6 +40,8 @@ pub(super) struct Sifted {
     pub(super) repeated: bool,
     /// Holds an encrypted record.
     pub(super) encrypted: bool,
+    /// The description of a plaintext alert that ends a handshake (RFC 5246 §7.2).
+    pub(super) alert: Option<u8>,
     /// A bound was reached.
     pub(super) exhausted: bool,
 }
@@ -62,8 +64,7 @@ struct Record<'a> {
 }
 
 impl Inbound {
-    /// Sifts one datagram. `connected`: from then on plaintext alerts are ignored, which anybody could
-    /// forge.
+    /// Sifts one datagram. `connected`: from then on plaintext alerts are ignored; anybody could forge them.
     pub(super) fn sift(&mut self, datagram: &[u8], connected: bool) -> Sifted {
         let mut sifted = Sifted::default();
         let mut reader = Reader::new(datagram);
@@ -116,10 +117,11 @@ impl Inbound {
     fn sift_plaintext(&mut self, record: &Record<'_>, connected: bool, sifted: &mut Sifted) {
         match record.kind {
             HANDSHAKE => self.sift_handshake(record, sifted),
-            // A warning other than close_notify says nothing that we act on; libraries take it for the end.
+            // Other warnings say nothing that we act on, though libraries take them for the end.
             ALERT if !connected => {
-                if let [ALERT_LEVEL_FATAL, _] | [_, ALERT_CLOSE_NOTIFY] = *record.body {
-                    write_record(record.header, record.body, &mut sifted.datagram);
+                if let [ALERT_LEVEL_FATAL, description] | [_, description @ ALERT_CLOSE_NOTIFY] = *record.body
+                {
+                    sifted.alert.get_or_insert(description);
                 }
             }
             CHANGE_CIPHER_SPEC | ACK => write_record(record.header, record.body, &mut sifted.datagram),
@@ -223,7 +225,6 @@ pub(super) fn plaintext_fragments(datagram: &[u8], mut each: impl FnMut(Fragment
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::dtls::assembler::HEADER_LEN;
 
     fn record(kind: u8, epoch: u16, seq: u8, body: &[u8]) -> Vec<u8> {
         let mut out = vec![kind, 0xfe, 0xfd];
@@ -275,9 +276,9 @@ mod tests {
         let mut inbound = Inbound::default();
         let fatal = record(ALERT, 0, 0, &[2, 40]);
         let warning = record(ALERT, 0, 1, &[1, 90]);
-        assert_eq!(inbound.sift(&fatal, false).datagram, fatal);
-        assert!(inbound.sift(&warning, false).datagram.is_empty());
-        assert!(inbound.sift(&fatal, true).datagram.is_empty());
+        assert_eq!(inbound.sift(&fatal, false).alert, Some(40));
+        assert_eq!(inbound.sift(&warning, false).alert, None);
+        assert_eq!(inbound.sift(&fatal, true).alert, None);
     }
 
     #[test]
@@ -311,10 +312,5 @@ mod tests {
         for len in 0..expected.len() {
             renumber_plaintext(&mut expected[..len].to_vec(), 1);
         }
-    }
-
-    #[test]
-    fn header_len_is_that_of_the_wire() {
-        assert_eq!(fragment(0, 0, 0, &[]).len(), HEADER_LEN);
     }
 }

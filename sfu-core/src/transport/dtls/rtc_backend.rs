@@ -1,8 +1,8 @@
 //! DTLS 1.2 in the server role by the `rtc-dtls` crate: the one that takes RSA certificates. It stops
 //! its retransmission timer at the first record of any kind, so flights are re-sent here, byte for byte: what
-//! had arrived falls to the peer's replay window, what had not repairs the flight.
+//! had arrived falls to the peer's replay window, what had not repairs the flight. Nor does it verify the
+//! client's Finished, which `finished` makes up for.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc_shared::TransportProtocol;
 
 use super::backend::{Backend, Output, keying_material_len, srtp_keys};
+use super::finished::{FinishedCheck, Observed};
 use super::inbound::Sifted;
 use super::{DtlsIdentity, FIRST_RETRANSMISSION, MTU};
 use crate::transport::handshake::{HandshakeError, SrtpProfile};
@@ -35,48 +36,52 @@ const MAX_FLIGHT_DATAGRAMS: usize = 16;
 /// The crate keeps associations by address. Ours holds one, and this is its name.
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
-/// `SRTP protection profile` label of the exporter (RFC 5764 §4.2).
+/// The crate cuts messages to its MTU before it adds record and handshake headers.
+const RECORD_OVERHEAD: usize = 50;
+
+/// Label of the exporter (RFC 5764 §4.2).
 const EXPORTER_LABEL: &str = "EXTRACTOR-dtls_srtp";
 
-/// The configurations that all associations share: one for each SRTP profile, because the crate follows the
-/// client's order among several.
+/// Our certificate as the crate wants it.
 #[derive(Clone)]
-pub(super) struct RtcConfigs(HashMap<u16, Arc<HandshakeConfig>>);
+pub(super) struct RtcIdentity {
+    certificate: Certificate,
+    provider: Arc<dyn RTCCryptoProvider>,
+}
 
-impl RtcConfigs {
-    pub(super) fn new(
-        identity: &DtlsIdentity,
-        provider: &Arc<dyn RTCCryptoProvider>,
-    ) -> Result<RtcConfigs, HandshakeError> {
+impl RtcIdentity {
+    pub(super) fn new(identity: &DtlsIdentity) -> Result<RtcIdentity, HandshakeError> {
+        let provider = rtc_dtls::crypto_provider::default_provider()
+            .map_err(|_| HandshakeError::Internal("no crypto provider"))?;
         let key = provider
             .crypto()
             .import_signing_key(SignatureScheme::EcdsaP256Sha256, identity.private_key())
             .map_err(|_| HandshakeError::Internal("private key"))?;
-        let certificate = Certificate::from_signing_key(vec![identity.certificate().to_vec().into()], key);
-        let mut configs = HashMap::new();
-        for profile in [SrtpProfile::AeadAes128Gcm, SrtpProfile::AeadAes256Gcm, SrtpProfile::Aes128CmSha1_80]
-        {
-            let config = ConfigBuilder::default()
-                .with_crypto_provider(Arc::clone(provider))
-                .with_certificates(vec![certificate.clone()])
-                .with_cipher_suites(vec![CipherSuiteId::Tls_Ecdhe_Ecdsa_With_Aes_128_Gcm_Sha256])
-                .with_srtp_protection_profiles(vec![wire_profile(profile)])
-                .with_client_auth(ClientAuthType::RequireAnyClientCert)
-                .with_extended_master_secret(ExtendedMasterSecretType::Request)
-                // The peer's certificate is held against its fingerprint, not against authorities.
-                .with_insecure_skip_verify(true)
-                .with_mtu(MTU - 50)
-                .build(false, None)
-                .map_err(|_| HandshakeError::Internal("DTLS configuration"))?;
-            configs.insert(wire_profile(profile) as u16, Arc::new(config));
-        }
-        Ok(RtcConfigs(configs))
+        let chain = vec![identity.certificate().to_vec().into()];
+        Ok(RtcIdentity { certificate: Certificate::from_signing_key(chain, key), provider })
+    }
+
+    /// A configuration for one association, whose cryptography is `observed`. It names one SRTP profile,
+    /// because among several the crate follows the client's order.
+    fn config(&self, profile: SrtpProfile, observed: Observed) -> Result<HandshakeConfig, HandshakeError> {
+        ConfigBuilder::default()
+            .with_crypto_provider(Arc::new(observed))
+            .with_certificates(vec![self.certificate.clone()])
+            .with_cipher_suites(vec![CipherSuiteId::Tls_Ecdhe_Ecdsa_With_Aes_128_Gcm_Sha256])
+            .with_srtp_protection_profiles(vec![wire_profile(profile)])
+            .with_client_auth(ClientAuthType::RequireAnyClientCert)
+            .with_extended_master_secret(ExtendedMasterSecretType::Request)
+            // The peer's certificate is held against its fingerprint, not against authorities.
+            .with_insecure_skip_verify(true)
+            .with_mtu(MTU - RECORD_OVERHEAD)
+            .build(false, None)
+            .map_err(|_| HandshakeError::Internal("DTLS configuration"))
     }
 }
 
-impl fmt::Debug for RtcConfigs {
+impl fmt::Debug for RtcIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RtcConfigs")
+        f.write_str("RtcIdentity")
     }
 }
 
@@ -92,17 +97,19 @@ pub(super) struct RtcBackend {
     endpoint: Endpoint,
     profile: SrtpProfile,
     flight: Flight,
+    finished: FinishedCheck,
     connected: bool,
 }
 
 impl RtcBackend {
-    pub(super) fn new(configs: &RtcConfigs, profile: SrtpProfile) -> Result<RtcBackend, HandshakeError> {
-        let config = configs.0.get(&(wire_profile(profile) as u16)).cloned();
-        let config = config.ok_or(HandshakeError::Internal("DTLS configuration"))?;
+    pub(super) fn new(identity: &RtcIdentity, profile: SrtpProfile) -> Result<RtcBackend, HandshakeError> {
+        let finished = FinishedCheck::default();
+        let config = identity.config(profile, finished.observe(&identity.provider))?;
         Ok(RtcBackend {
-            endpoint: Endpoint::new(PEER, TransportProtocol::UDP, Some(config)),
+            endpoint: Endpoint::new(PEER, TransportProtocol::UDP, Some(Arc::new(config))),
             profile,
             flight: Flight::default(),
+            finished,
             connected: false,
         })
     }
@@ -117,6 +124,7 @@ impl RtcBackend {
             return;
         }
         if becomes_flight {
+            self.finished.sent(&datagrams);
             datagrams.truncate(MAX_FLIGHT_DATAGRAMS);
             self.flight =
                 Flight { datagrams: datagrams.clone(), sent: 1, at: Some(now + FIRST_RETRANSMISSION) };
@@ -156,6 +164,7 @@ impl Backend for RtcBackend {
         if sifted.datagram.is_empty() {
             return Ok(());
         }
+        self.finished.received(&sifted.messages);
         let result = self.endpoint.read(now, PEER, None, BytesMut::from(sifted.datagram.as_slice()));
         let was_connected = self.connected;
         let mut later = Vec::new();
@@ -165,6 +174,9 @@ impl Backend for RtcBackend {
                 for event in events {
                     match event {
                         EndpointEvent::HandshakeComplete => {
+                            if !self.finished.verify() {
+                                return Err(HandshakeError::PeerFault("Finished"));
+                            }
                             self.connected = true;
                             later.push(self.connected()?);
                         }
