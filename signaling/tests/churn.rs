@@ -1,6 +1,8 @@
 //! Many clients, arbitrary order, both directions delayed: whatever happens, no promise of the protocol is broken on
 //! the way, and in the end everyone sees exactly the tracks of the others.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -298,11 +298,7 @@ impl ModelClient {
         for (lines, section) in answered.iter().zip(&proposed) {
             assert_eq!(lines.mid(), section.mid);
             assert_eq!(lines.rejected, section.rejected);
-            assert!(
-                !section.sends.is_some()
-                    || lines.direction().ends_with("recv")
-                    || lines.direction() == "recvonly"
-            );
+            assert!(section.sends.is_none() || matches!(lines.direction(), "recvonly" | "sendrecv"));
         }
         for section in &proposed {
             self.wanted.remove(&section.mid);
