@@ -10,6 +10,8 @@ const CAMERA_LAYERS = [
 ];
 const SCREEN_LAYERS = [{ maxBitrate: 2_500_000, scalabilityMode: 'L1T1' }];
 
+const LAYERS_ALLOCATION = 'http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00';
+
 const KIND = { microphone: 'audio', camera: 'video', screen: 'video', screen_audio: 'audio' };
 
 // `disconnected` often heals by itself within a check or two.
@@ -53,6 +55,7 @@ export class Peer extends EventTarget {
 
   /// The first offer, for the join to carry: its answer comes with the join's.
   async firstOffer() {
+    this.#wantsOffer = false;
     await this.pc.setLocalDescription();
     return this.#nextOffer();
   }
@@ -86,8 +89,9 @@ export class Peer extends EventTarget {
       this.#sections.set(source, this.#newSection(source, track));
       return;
     }
-    await section.sender.replaceTrack(track);
+    // The direction first: an offer that is made meanwhile already includes it.
     section.direction = 'sendonly';
+    await section.sender.replaceTrack(track);
   }
 
   /// Stops publishing a source; its section stays for the next time.
@@ -127,6 +131,17 @@ export class Peer extends EventTarget {
   }
 
   #newSection(source, track) {
+    const section = this.#addSection(source, track);
+    // No receiver reads it, and in Chromium its id clashes with those of a server's offer that crossed ours.
+    const extensions = section.getHeaderExtensionsToNegotiate?.() ?? [];
+    for (const extension of extensions) {
+      if (extension.uri === LAYERS_ALLOCATION) extension.direction = 'stopped';
+    }
+    if (extensions.length) section.setHeaderExtensionsToNegotiate(extensions);
+    return section;
+  }
+
+  #addSection(source, track) {
     const stream = source.startsWith('screen') ? this.#screen : this.#person;
     const init = { direction: 'sendonly', streams: [stream] };
     if (source === 'camera') init.sendEncodings = CAMERA_LAYERS;
@@ -161,15 +176,21 @@ export class Peer extends EventTarget {
   #nextOffer() {
     this.#offerId += 1;
     this.#pendingOffer = this.#offerId;
-    return { id: this.#offerId, sdp: this.pc.localDescription.sdp, tracks: this.#describe() };
+    const { sdp } = this.pc.localDescription;
+    return { id: this.#offerId, sdp, tracks: this.#describe(sdp) };
   }
 
-  #describe() {
-    const tracks = [];
-    for (const [source, { mid, direction }] of this.#sections) {
-      if (mid !== null && direction === 'sendonly') tracks.push({ mid, source, muted: this.#isMuted(source) });
-    }
-    return tracks;
+  /// What the offer's sending sections are. The SDP decides which send: directions may have changed since.
+  #describe(sdp) {
+    const sending = new Set(
+      sdp
+        .split(/^m=/m)
+        .filter((section) => /^a=sendonly\r?$/m.test(section))
+        .map((section) => section.match(/^a=mid:(.*?)\r?$/m)?.[1]),
+    );
+    return [...this.#sections]
+      .filter(([, { mid }]) => sending.has(mid))
+      .map(([source, { mid }]) => ({ mid, source, muted: this.#isMuted(source) }));
   }
 
   async #receive(message) {
