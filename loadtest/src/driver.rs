@@ -2,6 +2,7 @@
 //! process's clock; what a client does is decided in the library.
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -170,6 +171,8 @@ async fn measure(args: &JoinArgs, progress: &[Arc<Progress>]) -> Result<Measured
     let usage = || args.server_pid.map(server_process::usage).transpose().map_err(Failure::Other);
     let (begun, first, before) = (Instant::now(), total(progress), usage()?);
     let mut last = first;
+    // One line that changes on a terminal, a line each in a log.
+    let end = if std::io::stderr().is_terminal() { "\r" } else { "\n" };
     for second in 1..=args.seconds {
         tokio::time::sleep_until((begun + Duration::from_secs(second)).into()).await;
         let now = total(progress);
@@ -177,7 +180,7 @@ async fn measure(args: &JoinArgs, progress: &[Arc<Progress>]) -> Result<Measured
             break;
         }
         eprint!(
-            "\r{second:>4} s  {}/{} connected  {:>7} packets/s  {:>8.2} Mbit/s ",
+            "{second:>4} s  {}/{} connected  {:>7} packets/s  {:>8.2} Mbit/s {end}",
             now.connected,
             args.clients,
             now.datagrams - last.datagrams,
@@ -185,7 +188,9 @@ async fn measure(args: &JoinArgs, progress: &[Arc<Progress>]) -> Result<Measured
         );
         last = now;
     }
-    eprintln!();
+    if end == "\r" {
+        eprintln!();
+    }
     let (now, after) = (total(progress), usage()?);
     Ok(Measured {
         seconds: begun.elapsed().as_secs_f64(),
