@@ -41,7 +41,7 @@ use self::negotiation::Negotiation;
 use self::publish::{PublishStats, Track, TrackConfig};
 use self::receive::{ReceiveStream, StreamStats};
 use self::sdp::{RemoteDescription, Section};
-use self::signal::{ClientSignal, Kind, Layer, OfferedTrack, ServerSignal, Slot, Snapshot, Source};
+use self::signal::{ClientSignal, Kind, Layer, Offer, OfferedTrack, ServerSignal, Slot, Snapshot, Source};
 use self::transport::{Received, Transport, TransportCounters};
 use self::twcc::TwccRecorder;
 use crate::net::Time;
@@ -79,6 +79,8 @@ pub struct ClientConfig {
     pub publish_video: bool,
     pub track: TrackConfig,
     pub keys: KeyMode,
+    /// Whether the join carries the first offer, which saves a round trip.
+    pub offer_with_join: bool,
     /// Whether transport-cc feedback is agreed to.
     pub transport_cc: bool,
     /// Between two of its reports; browsers take 50–100 ms.
@@ -100,6 +102,7 @@ impl ClientConfig {
             publish_video: false,
             track: TrackConfig::default(),
             keys: KeyMode::Dtls,
+            offer_with_join: true,
             transport_cc: true,
             transport_cc_interval: Duration::from_millis(100),
             nack: true,
@@ -214,14 +217,7 @@ impl Client {
         if config.publish_video {
             tracks.push(Track::new(Kind::Video, "1", config.track, &mut rng));
         }
-        let join = ClientSignal::Join {
-            version: PROTOCOL_VERSION,
-            room: config.room.clone(),
-            identity: config.identity.clone(),
-            name: config.name.clone(),
-            resume: None,
-        };
-        Ok(Client {
+        let mut client = Client {
             transport: Transport::new(ice, keys, crypto),
             negotiation: Negotiation::default(),
             tracks,
@@ -238,7 +234,7 @@ impl Client {
             next_report: None,
             next_twcc: None,
             next_request: None,
-            signals: VecDeque::from([join]),
+            signals: VecDeque::new(),
             participant: String::new(),
             resume: None,
             started: now,
@@ -250,7 +246,9 @@ impl Client {
             resyncs: 0,
             config,
             rng,
-        })
+        };
+        client.join();
+        Ok(client)
     }
 
     /// A message of the server.
@@ -259,7 +257,7 @@ impl Client {
             ServerSignal::Joined(snapshot) => {
                 self.joined.get_or_insert(now);
                 self.take_snapshot(snapshot);
-                if !self.tracks.is_empty() {
+                if !self.config.offer_with_join && !self.tracks.is_empty() {
                     self.negotiation.want();
                 }
             }
@@ -518,18 +516,38 @@ impl Client {
         self.tracks.iter().map(|track| track.section(&self.cname)).collect()
     }
 
-    fn offer(&mut self) {
-        if self.joined.is_none() {
-            return;
+    fn join(&mut self) {
+        if self.config.offer_with_join && !self.tracks.is_empty() {
+            self.negotiation.want();
         }
+        let join = ClientSignal::Join {
+            version: PROTOCOL_VERSION,
+            room: self.config.room.clone(),
+            identity: self.config.identity.clone(),
+            name: self.config.name.clone(),
+            resume: None,
+            offer: self.next_offer(),
+        };
+        self.signals.push_back(join);
+    }
+
+    fn offer(&mut self) {
+        if self.joined.is_some()
+            && let Some(offer) = self.next_offer()
+        {
+            self.signals.push_back(ClientSignal::Offer(offer));
+        }
+    }
+
+    fn next_offer(&mut self) -> Option<Offer> {
         let own = self.own_sections();
-        let Some((id, sdp)) = self.negotiation.offer(&own, &self.transport.local(true)) else { return };
+        let (id, sdp) = self.negotiation.offer(&own, &self.transport.local(true))?;
         let tracks = self.tracks.iter().map(|track| OfferedTrack {
             mid: track.mid.clone(),
             source: if track.kind == Kind::Audio { Source::Microphone } else { Source::Camera },
             muted: track.is_muted(),
         });
-        self.signals.push_back(ClientSignal::Offer { id, sdp, tracks: tracks.collect() });
+        Some(Offer { id, sdp, tracks: tracks.collect() })
     }
 
     fn answer(&mut self, now: Time, id: u32, sdp: &str) {

@@ -15,12 +15,11 @@ pub enum ClientSignal {
         name: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         resume: Option<String>,
+        /// The first offer: its answer follows `joined`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        offer: Option<Offer>,
     },
-    Offer {
-        id: u32,
-        sdp: String,
-        tracks: Vec<OfferedTrack>,
-    },
+    Offer(Offer),
     Answer {
         id: u32,
         sdp: String,
@@ -40,6 +39,14 @@ pub enum ClientSignal {
     },
     Ping,
     Leave,
+}
+
+/// An offer of the client.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Offer {
+    pub id: u32,
+    pub sdp: String,
+    pub tracks: Vec<OfferedTrack>,
 }
 
 /// What a sending m-section of an offer is.
@@ -221,16 +228,17 @@ mod tests {
             identity: None,
             name: "n".into(),
             resume: None,
+            offer: None,
         };
         assert_eq!(
             serde_json::to_string(&join).unwrap(),
             r#"{"type":"join","version":1,"room":"r","name":"n"}"#
         );
-        let offer = ClientSignal::Offer {
+        let offer = ClientSignal::Offer(Offer {
             id: 1,
             sdp: "v=0".into(),
             tracks: vec![OfferedTrack { mid: "0".into(), source: Source::Camera, muted: false }],
-        };
+        });
         assert_eq!(
             serde_json::to_string(&offer).unwrap(),
             r#"{"type":"offer","id":1,"sdp":"v=0","tracks":[{"mid":"0","source":"camera","muted":false}]}"#

@@ -61,8 +61,10 @@ pub struct VideoReceiver {
     /// The extended sequence number that the next frame begins with.
     next: Option<u64>,
     gap_since: Option<Time>,
-    /// Set when the decoder has lost its reference; cleared by a keyframe.
+    /// What the next frame refers to is there. Set by a keyframe, cleared by a loss.
     has_reference: bool,
+    /// Something came that is of no use without a keyframe.
+    starving: bool,
     last: Option<Last>,
     /// Something was skipped since `last`.
     skipped: bool,
@@ -118,6 +120,7 @@ impl VideoReceiver {
             }
         };
         let start = descriptor.s == 1 && descriptor.pid == 0;
+        self.starving |= self.next.is_none() && !start;
         self.packets.insert(seq, Part { timestamp, marker, start, descriptor, payload });
         if self.next.is_none() && start {
             self.next = Some(seq);
@@ -141,7 +144,7 @@ impl VideoReceiver {
 
     /// Whether a decoder would ask for a keyframe.
     pub fn needs_keyframe(&self) -> bool {
-        !self.has_reference && (self.next.is_some() || !self.packets.is_empty())
+        self.starving
     }
 
     /// The sender has paused on purpose: the gap until the next frame isn't a freeze.
@@ -231,6 +234,7 @@ impl VideoReceiver {
         self.packets = rest;
         self.next = target;
         self.skipped = true;
+        self.starving |= !self.has_reference;
         self.gap_since = None;
     }
 
@@ -256,6 +260,7 @@ impl VideoReceiver {
         let key = is_key(&bytes);
         self.stats.keyframes += u64::from(key);
         self.has_reference = key || self.has_reference && intact;
+        self.starving = !self.has_reference;
         if !self.has_reference {
             self.stats.undecodable += 1;
             return;

@@ -1,0 +1,385 @@
+//! Runs clients over real sockets: one task each, with a UDP socket and a WebSocket of its own. Owns the
+//! process's clock; what a client does is decided in the library.
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use loadtest::client::publish::TrackConfig;
+use loadtest::client::signal::ServerSignal;
+use loadtest::client::{Client, ClientConfig, ClientState, ClientStats};
+use loadtest::net::Time;
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use crate::JoinArgs;
+use crate::report::Report;
+use crate::server_process;
+
+/// A server that doesn't answer within this is unreachable.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Clients that aren't connected after this are counted as not connected.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Left alone between the last connection and the measurement, so that the start isn't measured.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Datagrams taken at one wake-up, so that signals and timers get their turn.
+const BATCH_MAX: usize = 128;
+
+/// Receive buffer of each socket: keyframes of many publishers come at once.
+const RECEIVE_BUFFER: usize = 2 << 20;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Why a run has failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Failure {
+    Unreachable { target: String, reason: String },
+    Refused { room: String, reason: String },
+    NoMedia { clients: usize },
+    NotConnected { connected: usize, clients: usize, reason: String },
+    Other(String),
+}
+
+impl Failure {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Other(_) => 1,
+            Failure::Unreachable { .. } => 3,
+            Failure::Refused { .. } => 4,
+            Failure::NoMedia { .. } => 5,
+            Failure::NotConnected { .. } => 6,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Unreachable { target, reason } => {
+                write!(f, "the server at {target} can't be reached: {reason}. Is it running there?")
+            }
+            Failure::Refused { room, reason } => {
+                write!(f, "the server refused to join room {room:?}: {reason}")
+            }
+            Failure::NoMedia { clients } => {
+                write!(f, "{clients} clients that should have received audio and video got no packet")
+            }
+            Failure::NotConnected { connected, clients, reason } => {
+                write!(f, "only {connected} of {clients} clients connected ({reason})")
+            }
+            Failure::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+/// What a running client shows to the others.
+#[derive(Debug, Default)]
+pub struct Progress {
+    connected: AtomicBool,
+    finished: AtomicBool,
+    datagrams: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// Totals over all clients at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    connected: usize,
+    finished: usize,
+    datagrams: u64,
+    bytes: u64,
+}
+
+/// The part of a run in which everybody is connected.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Measured {
+    pub seconds: f64,
+    /// Media datagrams that all clients received.
+    pub datagrams: u64,
+    pub bytes: u64,
+    pub server_cpu: Option<Duration>,
+    pub server_resident_bytes: Option<u64>,
+}
+
+/// Joins, measures, leaves.
+pub async fn join(args: &JoinArgs) -> Result<Report, Failure> {
+    let clock = Clock(Instant::now());
+    let (stop, stopped) = watch::channel(false);
+    let progress: Vec<Arc<Progress>> = (0..args.clients).map(|_| Arc::default()).collect();
+    let mut tasks = JoinSet::new();
+    for (i, progress) in progress.iter().enumerate() {
+        let task = Task { args: args.clone(), index: i, clock, progress: progress.clone() };
+        tasks.spawn(task.run(stopped.clone()));
+        tokio::time::sleep(Duration::from_millis(args.ramp_ms)).await;
+        if i == 0 && args.publishers > 0 {
+            // If the very first doesn't get in, the others needn't try.
+            wait_connected(std::slice::from_ref(progress)).await;
+            if progress.finished.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+    }
+    wait_connected(&progress).await;
+    tokio::time::sleep(SETTLE).await;
+    let measured = measure(args, &progress).await?;
+    // A receiver that is gone has ended by itself.
+    let _ = stop.send(true);
+    let mut clients = Vec::new();
+    let mut failure = None;
+    while let Some(outcome) = tasks.join_next().await {
+        match outcome {
+            Ok(Ok(outcome)) => clients.push(outcome),
+            Ok(Err(error)) => failure = failure.or(Some(error)),
+            Err(error) => failure = failure.or(Some(Failure::Other(error.to_string()))),
+        }
+    }
+    match failure {
+        Some(failure) if clients.is_empty() || matches!(failure, Failure::Refused { .. }) => Err(failure),
+        _ => {
+            clients.sort_by_key(|outcome| outcome.index);
+            Ok(Report::new(args, &clients, measured))
+        }
+    }
+}
+
+async fn wait_connected(progress: &[Arc<Progress>]) {
+    let deadline = Instant::now() + JOIN_TIMEOUT;
+    loop {
+        let totals = total(progress);
+        if totals.connected + totals.finished >= progress.len() || Instant::now() >= deadline {
+            return;
+        }
+        // All that have begun are over: the others were never begun.
+        if totals.connected == 0 && totals.finished > 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn measure(args: &JoinArgs, progress: &[Arc<Progress>]) -> Result<Measured, Failure> {
+    let usage = || args.server_pid.map(server_process::usage).transpose().map_err(Failure::Other);
+    let (begun, first, before) = (Instant::now(), total(progress), usage()?);
+    let mut last = first;
+    // One line that changes on a terminal, a line each in a log.
+    let end = if std::io::stderr().is_terminal() { "\r" } else { "\n" };
+    for second in 1..=args.seconds {
+        tokio::time::sleep_until((begun + Duration::from_secs(second)).into()).await;
+        let now = total(progress);
+        if now.finished >= args.clients || now.connected == 0 {
+            break;
+        }
+        eprint!(
+            "{second:>4} s  {}/{} connected  {:>7} packets/s  {:>8.2} Mbit/s {end}",
+            now.connected,
+            args.clients,
+            now.datagrams - last.datagrams,
+            (now.bytes - last.bytes) as f64 * 8e-6
+        );
+        last = now;
+    }
+    if end == "\r" {
+        eprintln!();
+    }
+    let (now, after) = (total(progress), usage()?);
+    Ok(Measured {
+        seconds: begun.elapsed().as_secs_f64(),
+        datagrams: now.datagrams - first.datagrams,
+        bytes: now.bytes - first.bytes,
+        server_cpu: before.zip(after).map(|(before, after)| after.cpu.saturating_sub(before.cpu)),
+        server_resident_bytes: after.map(|usage| usage.resident_bytes),
+    })
+}
+
+fn total(progress: &[Arc<Progress>]) -> Totals {
+    let mut totals = Totals::default();
+    for client in progress {
+        totals.connected += usize::from(client.connected.load(Ordering::Relaxed));
+        totals.finished += usize::from(client.finished.load(Ordering::Relaxed));
+        totals.datagrams += client.datagrams.load(Ordering::Relaxed);
+        totals.bytes += client.bytes.load(Ordering::Relaxed);
+    }
+    totals
+}
+
+/// The process's monotonic clock.
+#[derive(Clone, Copy, Debug)]
+struct Clock(Instant);
+
+impl Clock {
+    fn now(self) -> Time {
+        Time::ZERO + self.0.elapsed()
+    }
+
+    fn instant(self, time: Time) -> Instant {
+        self.0 + time.elapsed()
+    }
+}
+
+/// How one client has ended.
+#[derive(Debug)]
+pub struct Outcome {
+    pub index: usize,
+    pub stats: ClientStats,
+}
+
+struct Task {
+    args: JoinArgs,
+    index: usize,
+    clock: Clock,
+    progress: Arc<Progress>,
+}
+
+impl Task {
+    async fn run(self, stop: watch::Receiver<bool>) -> Result<Outcome, Failure> {
+        let progress = self.progress.clone();
+        let outcome = self.connect_and_run(stop).await;
+        progress.connected.store(false, Ordering::Relaxed);
+        progress.finished.store(true, Ordering::Relaxed);
+        outcome
+    }
+
+    async fn connect_and_run(self, stop: watch::Receiver<bool>) -> Result<Outcome, Failure> {
+        let unreachable = |reason| Failure::Unreachable { target: self.args.target.clone(), reason };
+        let connecting = tokio_tungstenite::connect_async(&self.args.target);
+        let (signalling, _) = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(Ok(connected)) => connected,
+            Ok(Err(error)) => return Err(unreachable(error.to_string())),
+            Err(_) => return Err(unreachable("no answer within 5 s".into())),
+        };
+        let media = bind(SocketAddr::new(self.args.bind, 0))
+            .map_err(|error| Failure::Other(format!("no UDP socket on {}: {error}", self.args.bind)))?;
+        let now = self.clock.now();
+        let seed = self.args.seed.wrapping_mul(1_000_003).wrapping_add(self.index as u64);
+        let client = Client::new(self.config(), seed, now).map_err(Failure::Other)?;
+        let room = self.args.room.clone();
+        let outcome =
+            Running { task: self, client, signalling, media, buffer: vec![0; 65_536] }.run(stop).await;
+        match (&outcome.stats.state, outcome.stats.joined) {
+            (ClientState::Closed(reason), None) => Err(Failure::Refused { room, reason: reason.clone() }),
+            _ => Ok(outcome),
+        }
+    }
+
+    fn config(&self) -> ClientConfig {
+        let publishes = self.index < self.args.publishers;
+        let name = format!("{} {}", if publishes { "publisher" } else { "viewer" }, self.index);
+        let track = TrackConfig {
+            simulcast: self.args.simulcast,
+            video_bitrate: self.args.video_kbps.map(|kbps| kbps.saturating_mul(1_000)),
+            start: None,
+        };
+        let mut config = ClientConfig::subscriber(&self.args.room, &name);
+        config.publish_audio = publishes;
+        config.publish_video = publishes;
+        config.track = track;
+        config
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::DGRAM,
+        Some(socket2::Protocol::UDP),
+    )?;
+    // The system may grant less; then bursts are lost and counted like any loss.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// A client with its sockets.
+struct Running {
+    task: Task,
+    client: Client,
+    signalling: Socket,
+    media: UdpSocket,
+    buffer: Vec<u8>,
+}
+
+impl Running {
+    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Outcome {
+        loop {
+            let now = self.task.clock.now();
+            if self.client.next_timeout().is_some_and(|at| at <= now) {
+                self.client.handle_timeout(now);
+            }
+            let open = self.flush().await;
+            let state = self.client.state();
+            self.task.progress.connected.store(state == ClientState::Connected, Ordering::Relaxed);
+            if !open || matches!(state, ClientState::Closed(_) | ClientState::Failed(_)) {
+                break;
+            }
+            let wake = self.client.next_timeout().unwrap_or(now + Duration::from_secs(1));
+            tokio::select! {
+                _ = stop.changed() => break,
+                received = self.media.recv_from(&mut self.buffer) => {
+                    if let Ok((len, from)) = received {
+                        self.received(len, from);
+                        self.receive_more();
+                    }
+                }
+                message = self.signalling.next() => match message {
+                    Some(Ok(Message::Text(text))) => self.signalled(&text),
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                    Some(Ok(_)) => {}
+                },
+                () = tokio::time::sleep_until(self.task.clock.instant(wake).into()) => {}
+            }
+        }
+        let stats = self.client.stats(self.task.clock.now());
+        self.client.leave();
+        self.flush().await;
+        let _ = self.signalling.close(None).await;
+        Outcome { index: self.task.index, stats }
+    }
+
+    /// Sends what the client has to say; whether the signalling socket is still open.
+    async fn flush(&mut self) -> bool {
+        while let Some((to, datagram)) = self.client.poll_transmit() {
+            // An unreachable candidate is the client's to notice, by silence.
+            let _ = self.media.send_to(&datagram, to).await;
+        }
+        while let Some(signal) = self.client.poll_signal() {
+            let Ok(text) = serde_json::to_string(&signal) else { continue };
+            if self.signalling.send(Message::text(text)).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn signalled(&mut self, text: &str) {
+        if let Ok(signal) = serde_json::from_str::<ServerSignal>(text) {
+            self.client.handle_signal(self.task.clock.now(), &signal);
+        }
+    }
+
+    fn receive_more(&mut self) {
+        for _ in 1..BATCH_MAX {
+            let Ok((len, from)) = self.media.try_recv_from(&mut self.buffer) else { return };
+            self.received(len, from);
+        }
+    }
+
+    fn received(&mut self, len: usize, from: SocketAddr) {
+        let datagram = self.buffer.get(..len).unwrap_or_default();
+        if matches!(datagram, [128..=191, kind, ..] if !(192..=223).contains(kind)) {
+            self.task.progress.datagrams.fetch_add(1, Ordering::Relaxed);
+            self.task.progress.bytes.fetch_add(len as u64, Ordering::Relaxed);
+        }
+        self.client.receive(self.task.clock.now(), from, datagram);
+    }
+}
