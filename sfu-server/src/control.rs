@@ -243,6 +243,7 @@ impl Control {
             let Some(handle) = self.workers.iter_mut().find(|handle| handle.id == worker) else {
                 bail!("a command for worker {worker}, which does not exist");
             };
+            tracing::trace!(worker = worker.0, ?command, "command");
             if handle.inbox.push(WorkerMessage::Command(Box::new(command))).is_err() {
                 bail!("worker {worker} has stopped taking commands");
             }
