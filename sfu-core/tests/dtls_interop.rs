@@ -3,7 +3,8 @@
 //! printed as NOT RUN; `SFU_REQUIRE_CLIENTS=1` makes that a failure. `SFU_PYTHON` names the interpreter that
 //! has aiortc (and imageio-ffmpeg); `SFU_CLIENT_OUTPUT=1` shows what the clients print.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+// The libraries speak `Instant`, and real programs take real time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod support;
 

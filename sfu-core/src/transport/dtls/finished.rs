@@ -13,6 +13,7 @@ use rtc_dtls::crypto_provider::{
     RTCCrypto, RTCCryptoProvider, RTCRandom, SignatureScheme, SigningKey, StreamCipher,
     StreamCipherAlgorithm,
 };
+use zeroize::Zeroizing;
 
 use super::assembler::{Assembler, Message};
 use super::inbound::plaintext_fragments;
@@ -25,10 +26,11 @@ const FINISHED_LEN: usize = 12 + VERIFY_DATA_LEN;
 const VERIFY_DATA_LEN: usize = 12;
 const FINISHED: u8 = 20;
 
-/// What has been noted of one association. Wiped with the first verification.
+/// What has been noted of one association, until the first verification.
 #[derive(Default)]
 struct Notes {
-    master_secret: Vec<u8>,
+    /// Overwritten when dropped.
+    master_secret: Zeroizing<Vec<u8>>,
     finished: Vec<u8>,
     done: bool,
 }
@@ -136,7 +138,7 @@ impl RTCCrypto for ObservedCrypto {
     fn new_hmac(&self, algorithm: HmacAlgorithm, key: &[u8]) -> Result<Box<dyn Mac>, CryptoError> {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         if !notes.done && key.len() == MASTER_SECRET_LEN {
-            notes.master_secret = key.to_vec();
+            notes.master_secret = Zeroizing::new(key.to_vec());
         }
         self.inner.crypto().new_hmac(algorithm, key)
     }
