@@ -25,6 +25,10 @@ fn pairs() -> Vec<(DtlsRole, Kind)> {
     pairs
 }
 
+/// A bare `rtc-dtls` server as our peer: any record stops its retransmission timer, after which it never repeats
+/// a flight, and no client can make it. Of no use where its own flights get lost.
+const STUCK: (DtlsRole, Kind) = (DtlsRole::Client, Kind::Rtc);
+
 fn link(role: DtlsRole, kind: Kind) -> Link {
     Link::new(role, |theirs, now| kind.peer(theirs, now))
 }
@@ -73,6 +77,9 @@ fn a_lost_flight_is_repaired_within_200_ms() {
         undisturbed.run(TEN_SECONDS, |_| false);
         let usual = undisturbed.connected_at.unwrap();
         for direction in [Direction::FromUs, Direction::ToUs] {
+            if direction == Direction::ToUs && (role, kind) == STUCK {
+                continue;
+            }
             for flight in 0..4 {
                 let mut link = link(role, kind);
                 let mut lost = 0;
@@ -96,10 +103,7 @@ fn a_lost_flight_is_repaired_within_200_ms() {
 
 #[test]
 fn sixty_of_sixty_connect_at_ten_percent_loss() {
-    // A bare `rtc-dtls` server never repeats a flight once a record has stopped its timer, and no client can
-    // make it: 1 of 60 or so stays stuck, by the peer's fault.
-    let stuck = (DtlsRole::Client, Kind::Rtc);
-    for (role, kind) in pairs().into_iter().filter(|pair| *pair != stuck) {
+    for (role, kind) in pairs().into_iter().filter(|pair| *pair != STUCK) {
         let mut times = Vec::new();
         for seed in 0..60 {
             let mut random = StdRng::seed_from_u64(seed);

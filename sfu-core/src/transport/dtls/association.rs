@@ -328,6 +328,8 @@ fn contain<T>(call: impl FnOnce() -> Result<T, HandshakeError>) -> Result<T, Han
 }
 
 #[cfg(test)]
+// The libraries speak `Instant`, and one has to come from somewhere.
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
     use crate::transport::dtls::{DtlsFactory, DtlsIdentity};
