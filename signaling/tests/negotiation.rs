@@ -183,6 +183,10 @@ fn a_first_offer_of_ours_is_complete() {
     negotiation.slots.assign(&[wanted(1, Kind::Audio), wanted(2, Kind::Video)], &mut rng);
     let sdp = negotiation.make_offer().sdp.clone();
     assert_snapshot("first_offer", &sdp);
+    // Firefox refuses a description with a higher id.
+    let ids =
+        sdp.lines().filter_map(|line| line.strip_prefix("a=extmap:")?.split(' ').next()?.parse::<u8>().ok());
+    assert!(ids.max() < Some(15));
     let remote = negotiation.receive_answer(1, &answer_to(&sdp, "a=setup:active")).unwrap().unwrap();
     assert_eq!((remote.dtls_role, remote.ice.ufrag.as_str()), (DtlsRole::Server, "client00"));
     assert!(negotiation.slots.iter().all(|slot| slot.state == SlotState::Negotiated));

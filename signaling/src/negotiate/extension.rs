@@ -17,7 +17,8 @@ struct Row {
     /// A slot forwards it.
     slot: bool,
     /// The id in our own offers, unless the client's offers gave another: Chromium's own, because Chromium does not
-    /// look at what is taken when it adds sections, or one that no browser uses. `None`: no slot carries it.
+    /// look at what is taken when it adds sections. `None`: only offered to a client that has named an id, because
+    /// browsers use all of 1–14 themselves, and Firefox refuses a description with a higher one.
     id: Option<u8>,
 }
 
@@ -48,7 +49,7 @@ const TABLE: &[Row] = &[
     row!("http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
                                                                    abs_send_time,     audio true,  video true,  uplink true, slot false, id None),
     row!("http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
-                                                                   abs_capture_time,  audio true,  video true,  uplink true, slot true,  id Some(16)),
+                                                                   abs_capture_time,  audio true,  video true,  uplink true, slot true,  id None),
     row!("urn:3gpp:video-orientation",                             video_orientation, audio false, video true,  uplink true, slot true,  id Some(13)),
     row!("http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
                                                                    playout_delay,     audio false, video true,  uplink true, slot true,  id Some(5)),
@@ -156,7 +157,7 @@ impl KnownExtensionIds {
         if let Some((id, _)) = self.maps.iter().find(|(_, uri)| uri == row.uri) {
             return Some(*id);
         }
-        let mut candidates = std::iter::once(row.id?).chain(1..15).chain(16..=255);
+        let mut candidates = std::iter::once(row.id?).chain(1..15);
         let id = candidates.find(|id| !self.maps.iter().any(|(taken, _)| taken == id))?;
         self.maps.push((id, row.uri.to_owned()));
         Some(id)
