@@ -354,6 +354,32 @@ fn a_thousand_joins_and_leaves_leave_nothing_behind() {
     assert_eq!(rooms.next_timeout(), None);
 }
 
+#[test]
+fn a_room_of_forty_shows_everyone_to_everyone() {
+    let mut rooms = Rooms::new(config(), [1; 32]);
+    let mut clients: Vec<(SessionId, ModelClient)> = Vec::new();
+    for number in 0..40u8 {
+        let session = rooms.join(Time::ZERO, join_request("room", &format!("visitor {number}"))).unwrap();
+        let mut client = ModelClient::new(number);
+        client.publish(Source::Microphone);
+        client.publish(Source::Camera);
+        clients.push((session, client));
+        for (session, client) in &mut clients {
+            let now = Time::from_millis(u64::from(number) * 10_000);
+            exchange(&mut rooms, now, *session, client);
+        }
+    }
+    let now = Time::from_millis(2_000_000);
+    for _ in 0..3 {
+        clients.iter_mut().for_each(|(session, client)| exchange(&mut rooms, now, *session, client));
+    }
+    for (_, client) in &clients {
+        assert_eq!(client.slots.values().flatten().count(), 2 * 39);
+        assert_eq!(client.sections.len(), 2 * 40);
+        assert_eq!(client.resyncs, 0);
+    }
+}
+
 fn exchange(rooms: &mut Rooms, now: Time, session: SessionId, client: &mut ModelClient) {
     while let Some(message) = rooms.poll_message(session) {
         if let Some(reply) = client.receive(message) {

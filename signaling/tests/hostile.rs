@@ -1,6 +1,7 @@
 //! Arbitrary bytes where SDP and JSON are expected: no panic, and no effect unless they are accepted.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+// The one test that measures needs a clock.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod support;
 

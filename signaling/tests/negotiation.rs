@@ -145,7 +145,7 @@ fn recvonly_sections_become_slots_and_sendrecv_ones_both() {
         assert_eq!(mids, ["0", "1"], "{name}");
         // Microphone and camera of one participant are to share a stream.
         assert_eq!(slots[0].cname, slots[1].cname);
-        assert!(slots.iter().all(|slot| slot.payload_types.iter().all(|payload| !payload.transport_cc)));
+        assert!(slots.iter().all(|slot| slot.payload_types.iter().all(|payload| payload.transport_cc)));
         assert!(slots[1].rtx_ssrc.is_some() && slots[0].rtx_ssrc.is_none());
         negotiation.slots.assign(&[wanted(1, Kind::Audio), wanted(2, Kind::Video)], &mut rng);
         assert!(!negotiation.wants_offer());
@@ -183,6 +183,10 @@ fn a_first_offer_of_ours_is_complete() {
     negotiation.slots.assign(&[wanted(1, Kind::Audio), wanted(2, Kind::Video)], &mut rng);
     let sdp = negotiation.make_offer().sdp.clone();
     assert_snapshot("first_offer", &sdp);
+    // Firefox refuses a description with a higher id.
+    let ids =
+        sdp.lines().filter_map(|line| line.strip_prefix("a=extmap:")?.split(' ').next()?.parse::<u8>().ok());
+    assert!(ids.max() < Some(15));
     let remote = negotiation.receive_answer(1, &answer_to(&sdp, "a=setup:active")).unwrap().unwrap();
     assert_eq!((remote.dtls_role, remote.ice.ufrag.as_str()), (DtlsRole::Server, "client00"));
     assert!(negotiation.slots.iter().all(|slot| slot.state == SlotState::Negotiated));
@@ -203,11 +207,14 @@ fn setup_passive_makes_us_the_dtls_client() {
     assert_eq!(remote.dtls_role, DtlsRole::Client);
 }
 
+/// An offer, and what is wrong with it.
+type Case = (String, fn(&OfferError) -> bool);
+
 #[test]
 fn refused_offers_change_nothing() {
     let sdp = fixture("chromium_simulcast");
     let weak = sdp.replace("sha-256 BF", "sha-1 BF");
-    let cases: [(String, fn(&OfferError) -> bool); 11] = [
+    let cases: [Case; 11] = [
         (weak, |error| *error == OfferError::NoFingerprint),
         (sdp.replace("a=ice-pwd", "a=x"), |error| *error == OfferError::NoIceCredentials),
         (sdp.replace("UDP/TLS/RTP/SAVPF", "RTP/AVP"), |error| {
@@ -370,6 +377,20 @@ fn a_client_can_pause_and_stop_a_slot_by_direction() {
     assert!(negotiation.slots.iter().all(|slot| !slot.receiving && slot.state == SlotState::Negotiated));
     let answer = negotiation.receive_offer(&fixture("chromium_recvonly"), &mut rng).unwrap().answer;
     assert!(sections(&answer).iter().all(|section| section.direction() == "sendonly"));
+}
+
+#[test]
+fn an_inactive_section_keeps_its_layers_and_extensions() {
+    let (mut negotiation, mut rng) = negotiation();
+    let on = fixture("chromium_simulcast");
+    negotiation.receive_offer(&on.replace("a=sendonly", "a=inactive"), &mut rng).unwrap();
+    assert_eq!(negotiation.publications().count(), 0);
+    negotiation.slots.assign(&[wanted(1, Kind::Video)], &mut rng);
+    // In our own offer too: a browser drops for good what it is not offered once.
+    let video = &sections(&negotiation.make_offer().sdp)[1];
+    assert_eq!(video.direction(), "inactive");
+    assert!(video.has("extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"));
+    assert!(video.has("simulcast:recv q;h;f"));
 }
 
 #[test]

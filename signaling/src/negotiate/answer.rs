@@ -45,6 +45,7 @@ impl Negotiation {
             by_client: false,
             codecs,
             extensions: self.extension_ids.offer(kind),
+            rids: Vec::new(),
             publication: None,
             slot: Some(id),
         };

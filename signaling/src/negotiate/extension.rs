@@ -16,8 +16,10 @@ struct Row {
     uplink: bool,
     /// A slot forwards it.
     slot: bool,
-    /// The id in our own offers, unless the client's offers gave another.
-    id: u8,
+    /// The id in our own offers, unless the client's offers gave another: Chromium's own, because Chromium does not
+    /// look at what is taken when it adds sections. `None`: only offered to a client that has named an id, because
+    /// browsers use all of 1–14 themselves, and Firefox refuses a description with a higher one.
+    id: Option<u8>,
 }
 
 macro_rules! row {
@@ -38,19 +40,19 @@ macro_rules! row {
 /// descriptor and temporal ids are gone. It belongs to codecs that are not in the codec table yet.
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
-    row!("urn:ietf:params:rtp-hdrext:sdes:mid",                    mid,               audio true,  video true,  uplink true, slot true,  id 4),
-    row!("urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",          rid,               audio false, video true,  uplink true, slot false, id 10),
-    row!("urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id", repaired_rid,      audio false, video true,  uplink true, slot false, id 11),
-    row!("urn:ietf:params:rtp-hdrext:ssrc-audio-level",            audio_level,       audio true,  video false, uplink true, slot true,  id 1),
+    row!("urn:ietf:params:rtp-hdrext:sdes:mid",                    mid,               audio true,  video true,  uplink true, slot true,  id Some(4)),
+    row!("urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",          rid,               audio false, video true,  uplink true, slot false, id None),
+    row!("urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id", repaired_rid,      audio false, video true,  uplink true, slot false, id None),
+    row!("urn:ietf:params:rtp-hdrext:ssrc-audio-level",            audio_level,       audio true,  video false, uplink true, slot true,  id Some(1)),
     row!("http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
-                                                                   transport_cc,      audio true,  video true,  uplink true, slot true,  id 3),
+                                                                   transport_cc,      audio true,  video true,  uplink true, slot true,  id Some(3)),
     row!("http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
-                                                                   abs_send_time,     audio true,  video true,  uplink true, slot false, id 2),
+                                                                   abs_send_time,     audio true,  video true,  uplink true, slot false, id None),
     row!("http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
-                                                                   abs_capture_time,  audio true,  video true,  uplink true, slot true,  id 16),
-    row!("urn:3gpp:video-orientation",                             video_orientation, audio false, video true,  uplink true, slot true,  id 13),
+                                                                   abs_capture_time,  audio true,  video true,  uplink true, slot true,  id None),
+    row!("urn:3gpp:video-orientation",                             video_orientation, audio false, video true,  uplink true, slot true,  id Some(13)),
     row!("http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
-                                                                   playout_delay,     audio false, video true,  uplink true, slot true,  id 5),
+                                                                   playout_delay,     audio false, video true,  uplink true, slot true,  id Some(5)),
 ];
 
 impl Row {
@@ -133,8 +135,9 @@ const KNOWN_MAX: usize = 64;
 impl KnownExtensionIds {
     pub fn learn(&mut self, offered: &[ExtMap]) {
         for map in offered {
-            let known = self.maps.iter().any(|(id, uri)| *id == map.id || *uri == map.uri);
-            if !known && self.maps.len() < KNOWN_MAX {
+            // The client's word counts more than an id that we once proposed.
+            self.maps.retain(|(id, uri)| *id != map.id && *uri != map.uri);
+            if self.maps.len() < KNOWN_MAX {
                 self.maps.push((map.id, map.uri.clone()));
             }
         }
@@ -154,7 +157,7 @@ impl KnownExtensionIds {
         if let Some((id, _)) = self.maps.iter().find(|(_, uri)| uri == row.uri) {
             return Some(*id);
         }
-        let mut candidates = std::iter::once(row.id).chain(1..15).chain(16..=255);
+        let mut candidates = std::iter::once(row.id?).chain(1..15);
         let id = candidates.find(|id| !self.maps.iter().any(|(taken, _)| taken == id))?;
         self.maps.push((id, row.uri.to_owned()));
         Some(id)
@@ -198,5 +201,8 @@ mod tests {
         assert_eq!(ids.mid, Some(3));
         assert_eq!(ids.audio_level, Some(2));
         assert_eq!(known.offer(Kind::Audio).slot_ids(), ids);
+        known.learn(&[map(2, "urn:other", None)]);
+        // The client took that id for something else: ours moves.
+        assert_eq!(known.offer(Kind::Audio).slot_ids().audio_level, Some(5));
     }
 }

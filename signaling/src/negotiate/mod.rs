@@ -19,7 +19,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use sfu_core::command::{IceCredentials, RemoteTransport, SlotSpec};
 use sfu_core::transport::handshake::{DtlsRole, Fingerprint};
-use sfu_core::unit::{Mid, SlotId};
+use sfu_core::unit::{Mid, Rid, SlotId};
 
 use crate::sdp::MediaKind;
 use crate::slots::{SlotState, SlotTable};
@@ -60,6 +60,8 @@ struct Section {
     by_client: bool,
     codecs: Vec<AgreedCodec>,
     extensions: AgreedExtensions,
+    /// Simulcast layers that we would receive, in the client's order.
+    rids: Vec<Rid>,
     /// What the client sends here.
     publication: Option<Publication>,
     /// What it receives here.

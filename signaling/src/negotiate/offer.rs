@@ -9,10 +9,10 @@ use sfu_core::unit::{Kind, Mid};
 
 use super::codec::{AgreedCodec, agree};
 use super::extension::AgreedExtensions;
-use super::publication::Publication;
+use super::publication::{self, Publication};
 use super::{CLIENT_SECTIONS_MAX, Negotiation, Section, is_reserved};
 use crate::error::OfferError;
-use crate::sdp::{self, Description, Media, MediaKind, Setup};
+use crate::sdp::{self, Description, Direction, Media, MediaKind, Setup};
 use crate::slots::SlotState;
 
 /// What an applied offer leads to, besides the new state.
@@ -89,6 +89,7 @@ impl Negotiation {
             by_client,
             codecs: Vec::new(),
             extensions: AgreedExtensions::default(),
+            rids: Vec::new(),
             publication: None,
             slot: slot_before,
         };
@@ -119,7 +120,8 @@ impl Negotiation {
             section.slot = media.mid.and_then(|mid| self.slots.adopt(kind, mid, rng));
         }
         let slot_sends = section.slot.is_some();
-        section.extensions = AgreedExtensions::agree(kind, &media.extensions, sends, slot_sends);
+        section.extensions = AgreedExtensions::agree(kind, &media.extensions, may_send(media), slot_sends);
+        section.rids = publication::rids(media);
         section.publication =
             sends.then(|| Publication::new(index, kind, media, &section.codecs, &section.extensions));
     }
@@ -174,6 +176,12 @@ impl Negotiation {
         let fingerprints = known.unwrap_or_else(|| media.fingerprints.clone());
         Ok(RemoteTransport { ice, fingerprints, dtls_role })
     }
+}
+
+/// Not only what sends now: a browser never again offers an extension or a layer that an answer has left out, so those of
+/// an `inactive` section are agreed for the time when it sends again.
+fn may_send(media: &Media) -> bool {
+    media.direction != Direction::RecvOnly
 }
 
 fn shares(known: &[Fingerprint], new: &[Fingerprint]) -> bool {

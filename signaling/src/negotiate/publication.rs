@@ -31,8 +31,6 @@ pub struct Publication {
     pub extensions: ExtensionIds,
     /// Lowest resolution first.
     pub rids: Vec<Rid>,
-    /// The same in the order of the offer, for the answer.
-    pub(super) rids_offered: Vec<Rid>,
     pub ssrcs: Vec<DeclaredSsrc>,
 }
 
@@ -60,7 +58,6 @@ impl Publication {
             payload_types: codecs.iter().map(|codec| codec.payload.clone()).collect(),
             extensions: extensions.uplink_ids(),
             rids,
-            rids_offered,
             ssrcs,
         }
     }
@@ -81,7 +78,7 @@ impl Publication {
 }
 
 /// The layers of `a=simulcast:send` that `a=rid` declares too.
-fn rids(media: &Media) -> Vec<Rid> {
+pub(super) fn rids(media: &Media) -> Vec<Rid> {
     let declared = media.simulcast_send.iter().filter(|rid| media.rids_send.contains(rid));
     let mut rids: Vec<Rid> = Vec::new();
     for rid in declared.filter_map(|rid| Rid::new(rid.as_bytes())) {

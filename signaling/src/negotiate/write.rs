@@ -69,9 +69,7 @@ impl Negotiation {
         for (key, value) in section.codecs.iter().flat_map(|codec| codec.lines()) {
             lines.value(key, value);
         }
-        if let Some(publication) = &section.publication {
-            simulcast_lines(&mut lines, &publication.rids_offered);
-        }
+        simulcast_lines(&mut lines, &section.rids);
         if let Some(slot) = slot {
             let has_rtx = section.codecs.iter().any(|codec| codec.payload.rtx.is_some());
             slot_lines(&mut lines, slot, has_rtx);
