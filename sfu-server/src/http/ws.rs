@@ -18,7 +18,7 @@ use super::App;
 use crate::control::{ConnectionId, OUTGOING_MESSAGES, Outgoing, Request};
 
 /// Longest message in bytes: an SDP of 64 KiB fits several times.
-const MESSAGE_BYTES_MAX: usize = 512 * 1024;
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Time for the first message, which must be `join`.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
