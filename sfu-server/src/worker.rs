@@ -234,6 +234,7 @@ impl Worker {
                 io: *self.socket.counters(),
                 events_dropped: self.events.dropped,
             };
+            tracing::trace!(worker = self.id.0, ?snapshot, "counters");
             *self.status.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
         }
     }

@@ -134,7 +134,7 @@ impl TwccWriter {
         while let Some((first, _)) = rest.first() {
             let base = self.next.map_or(*first, |next| next.min(*first));
             let mut compound = Vec::new();
-            let written = write::transport_cc(&mut compound, ssrc, Ssrc(0), self.count, base, rest);
+            let written = write::transport_cc(&mut compound, ssrc, recorder.media(), self.count, base, rest);
             let Some((last, _)) = written.checked_sub(1).and_then(|last| rest.get(last)) else { return };
             self.next = self.next.max(Some(last.next()));
             self.count = self.count.wrapping_add(1);

@@ -101,7 +101,7 @@ impl Publisher {
         tracks: &mut Tracks,
     ) -> Result<Fresh, DropReason> {
         if let Some(seq) = incoming.extensions.transport_cc {
-            self.twcc.record(now, seq);
+            self.twcc.record(now, incoming.header.ssrc, seq);
         }
         let bound = self.bindings.bind(incoming, &self.tracks, tracks)?;
         let track = tracks.get_mut(bound.track.0).ok_or(DropReason::UnknownStream)?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::unit::{ExtSeq, SeqNo, SeqUnwrapper, Time, TwccSeq};
+use crate::unit::{ExtSeq, SeqNo, SeqUnwrapper, Ssrc, Time, TwccSeq};
 
 /// How often feedback is sent: browsers' own estimators expect 50–100 ms.
 pub const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
@@ -22,10 +22,13 @@ pub struct TwccRecorder {
     unwrapper: SeqUnwrapper,
     pending: Vec<Arrival>,
     due: Option<Time>,
+    media: Option<Ssrc>,
 }
 
 impl TwccRecorder {
-    pub fn record(&mut self, now: Time, seq: TwccSeq) {
+    /// A packet of the stream `media` has arrived.
+    pub fn record(&mut self, now: Time, media: Ssrc, seq: TwccSeq) {
+        self.media = Some(media);
         if self.pending.len() == PENDING_MAX {
             return;
         }
@@ -35,6 +38,11 @@ impl TwccRecorder {
             self.due = Some(now);
         }
         self.due.get_or_insert(now + FEEDBACK_INTERVAL);
+    }
+
+    /// A stream of the sender, to be named in the feedback: libwebrtc ignores feedback about an SSRC that isn't its own.
+    pub fn media(&self) -> Ssrc {
+        self.media.unwrap_or(Ssrc(0))
     }
 
     pub fn next_timeout(&self) -> Option<Time> {
@@ -64,8 +72,9 @@ mod tests {
         let mut recorder = TwccRecorder::default();
         let ms = Time::from_millis;
         for (at, seq) in [(0, 65_535), (1, 1), (2, 0), (3, 1)] {
-            recorder.record(ms(at), TwccSeq(seq));
+            recorder.record(ms(at), Ssrc(7), TwccSeq(seq));
         }
+        assert_eq!(recorder.media(), Ssrc(7));
         let mut arrivals = Vec::new();
         assert!(!recorder.take_due(ms(49), &mut arrivals));
         assert_eq!(recorder.next_timeout(), Some(ms(50)));
