@@ -57,7 +57,11 @@ impl Publisher {
                 write_repair(now, self.feedback.ssrc, layer, counters, emit);
             }
         }
-        self.feedback.twcc.write(now, self.feedback.ssrc, &mut self.twcc, emit);
+        // libwebrtc ignores transport-wide feedback whose media SSRC isn't one that it sends.
+        let layers = self.tracks.iter().filter_map(|ix| tracks.get(ix.0)).flat_map(|track| &track.layers);
+        let media = layers.filter_map(|layer| layer.stream.as_ref()).map(|stream| stream.ssrc).next();
+        let ssrcs = (self.feedback.ssrc, media.unwrap_or(Ssrc(0)));
+        self.feedback.twcc.write(now, ssrcs, &mut self.twcc, emit);
     }
 
     /// When [`Publisher::poll_feedback`] has something to say next.
@@ -124,7 +128,14 @@ fn write_repair(
 }
 
 impl TwccWriter {
-    fn write(&mut self, now: Time, ssrc: Ssrc, recorder: &mut TwccRecorder, emit: &mut impl FnMut(Vec<u8>)) {
+    /// `ssrcs`: of the sender of the feedback, and of the media that it speaks of.
+    fn write(
+        &mut self,
+        now: Time,
+        (ssrc, media): (Ssrc, Ssrc),
+        recorder: &mut TwccRecorder,
+        emit: &mut impl FnMut(Vec<u8>),
+    ) {
         if !recorder.take_due(now, &mut self.arrivals) {
             return;
         }
@@ -134,7 +145,7 @@ impl TwccWriter {
         while let Some((first, _)) = rest.first() {
             let base = self.next.map_or(*first, |next| next.min(*first));
             let mut compound = Vec::new();
-            let written = write::transport_cc(&mut compound, ssrc, Ssrc(0), self.count, base, rest);
+            let written = write::transport_cc(&mut compound, ssrc, media, self.count, base, rest);
             let Some((last, _)) = written.checked_sub(1).and_then(|last| rest.get(last)) else { return };
             self.next = self.next.max(Some(last.next()));
             self.count = self.count.wrapping_add(1);
