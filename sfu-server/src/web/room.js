@@ -74,6 +74,9 @@ const APPLY = {
   slots(room, { slots }) {
     room.slots = slots;
   },
+  offer(room, { slots }) {
+    if (slots) room.slots = slots;
+  },
   layer(room, { mid, track, layer, reason }) {
     room.layers.set(mid, { track, layer, reason });
   },
