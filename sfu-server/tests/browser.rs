@@ -253,10 +253,9 @@ fn publisher_reloads_twenty_times() {
         let watcher = join_painted(&browser, &server.url("reload", "bob"), 2, (320, 180), 30).await?;
         until_seen(&watcher, &[1]).await?;
         for round in 0..20 {
-            let before: String = watcher.eval("sfu.tiles[0].trackId").await?;
+            let before: String = watcher.eval("probe.other().trackId").await?;
             publisher.reload().await?;
-            let fresh =
-                format!("sfu.tiles[0].trackId && sfu.tiles[0].trackId !== '{before}' && probe.seen([1])");
+            let fresh = format!("probe.other() && probe.other().trackId !== '{before}' && probe.seen([1])");
             watcher.until(&fresh, SOON).await.map_err(|error| format!("round {round}: {error}"))?;
         }
         // Reloading leaves nobody behind, and no section more than one person ever needed.
@@ -296,9 +295,9 @@ fn mute_and_unmute() {
             ann.eval::<()>("document.getElementById('toggle-microphone').click()").await?;
             bob.until("sfu.participants[0].tracks.every((track) => !track.muted)", SOON).await?;
             let before: f64 =
-                bob.eval("sfu.tiles[0].video.getVideoPlaybackQuality().totalVideoFrames").await?;
+                bob.eval("probe.other().video.getVideoPlaybackQuality().totalVideoFrames").await?;
             let fresh = format!(
-                "sfu.tiles[0].video.getVideoPlaybackQuality().totalVideoFrames > {before} && probe.seen([1])"
+                "probe.other().video.getVideoPlaybackQuality().totalVideoFrames > {before} && probe.seen([1])"
             );
             bob.until(&fresh, SOON).await?;
         }
@@ -356,7 +355,7 @@ fn network_loss_and_return() {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             relay.mend();
             ann.set_offline(false).await?;
-            let moves = "(async () => { const frames = () => sfu.tiles[0].video.getVideoPlaybackQuality().totalVideoFrames; const before = frames(); await new Promise((done) => setTimeout(done, 700)); return frames() > before + 8; })()";
+            let moves = "(async () => { const frames = () => probe.other()?.video.getVideoPlaybackQuality().totalVideoFrames; const before = frames(); await new Promise((done) => setTimeout(done, 700)); return frames() > before + 8; })()";
             for page in [&ann, &bob] {
                 await_true(page, moves, Duration::from_secs(within)).await?;
                 page.until(JOINED, SOON).await?;

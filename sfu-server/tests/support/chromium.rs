@@ -39,6 +39,9 @@ const FLAGS: &[&str] = &[
     "--remote-debugging-port=0",
 ];
 
+/// Room for ten tiles without scrolling, and no more: pages are painted without a GPU, sixty times a second each.
+const WINDOW: (u32, u32) = (640, 520);
+
 /// The browser's executable: `$SFU_CHROMIUM`, else the first of the usual names on the path.
 pub fn find() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("SFU_CHROMIUM") {
@@ -83,7 +86,8 @@ impl Browser {
 
     /// Opens a page in a window of its own (so that none is hidden) with scripts that run before the page's.
     pub async fn open(&self, url: &str, scripts: &[&str]) -> Result<Page, String> {
-        let params = json!({ "url": "about:blank", "newWindow": true, "width": 1280, "height": 800 });
+        let params =
+            json!({ "url": "about:blank", "newWindow": true, "width": WINDOW.0, "height": WINDOW.1 });
         let created = self.cdp.call(None, "Target.createTarget", params).await?;
         let target = text(&created["targetId"]);
         let attach = json!({ "targetId": target, "flatten": true });

@@ -176,5 +176,5 @@
     return [`state=${sfu.state} pc=${sfu.pc?.connectionState} ice=${sfu.pc?.iceConnectionState}`, ...tiles, ...log].join('\n');
   }
 
-  window.probe = { read, seen, quality, describe, fakeCamera, fakeScreen, resetGaps: () => gaps.clear() };
+  window.probe = { other: () => remoteTiles()[0], read, seen, quality, describe, fakeCamera, fakeScreen };
 })();
