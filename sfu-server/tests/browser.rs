@@ -1,6 +1,7 @@
 //! Calls between real pages in real browsers, through the built server: the right picture, at its rate, without a
 //! freeze, with its sound; and what happens when people come, reload, mute, share, lose the network or the server.
 
+#![allow(clippy::disallowed_methods, reason = "a browser's time can't be simulated")]
 #![allow(clippy::expect_used, reason = "what a test stands on is there or the test is over")]
 
 mod support;

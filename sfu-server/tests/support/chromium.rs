@@ -176,6 +176,11 @@ impl Page {
     pub async fn describe(&self) -> String {
         let known = self.eval::<String>("window.probe ? probe.describe() : location.href").await;
         let known = known.unwrap_or_else(|error| error);
+        // `SFU_TEST_SCREENSHOTS=directory` keeps what a failing page looked like.
+        if let Some(directory) = std::env::var_os("SFU_TEST_SCREENSHOTS") {
+            let file = PathBuf::from(directory).join(format!("{}.png", self.target));
+            let _ = self.screenshot(&file).await;
+        }
         format!("{known}\ncomplaints: {:#?}", self.cdp.complaints(&self.session))
     }
 

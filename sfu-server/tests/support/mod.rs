@@ -92,7 +92,7 @@ impl Quality {
         }
         for video in &self.video {
             if video.fps < 0.9 * source_fps {
-                return fail(&format!("{:.1} frames a second of {source_fps}", video.fps));
+                return fail(&format!("{}: {:.1} frames a second of {source_fps}", video.key, video.fps));
             }
             if video.freezes > 0.0 {
                 return fail("a picture froze");
