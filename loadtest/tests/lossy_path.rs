@@ -1,5 +1,6 @@
 //! A publisher's packets over the virtual network to a receiver that asks for what is missing: the sending and
 //! the receiving half of the client against each other, with no server between them.
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
