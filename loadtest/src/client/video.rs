@@ -188,13 +188,11 @@ impl VideoReceiver {
     }
 
     fn front(&self, next: u64) -> Front {
-        let mut expected = next;
         let mut timestamp = None;
-        for (seq, part) in self.packets.range(next..) {
+        for (expected, (seq, part)) in (next..).zip(self.packets.range(next..)) {
             if *seq != expected {
                 return Front::Gap;
             }
-            expected += 1;
             if part.payload.is_empty() {
                 continue;
             }
