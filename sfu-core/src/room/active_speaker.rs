@@ -11,6 +11,8 @@ const WEIGHT: f32 = 0.15;
 const THRESHOLD_DBOV: f32 = -50.0;
 /// A pause between words doesn't end a turn.
 const HANG_OVER: Duration = Duration::from_millis(700);
+/// How much louder somebody must be to pass the one before them in the order.
+const LEAD_DB: f32 = 6.0;
 /// What silence counts as.
 const SILENCE_DBOV: f32 = -90.0;
 
@@ -53,15 +55,22 @@ impl ActiveSpeaker {
         self.voices.retain(|voice| voice.participant != participant);
     }
 
+    /// What a participant's place in the last announcement is worth: equals who talk at once keep their order.
+    fn lead(&self, participant: ParticipantId) -> f32 {
+        let ahead = |place: usize| (self.announced.len() - place) as f32 * LEAD_DB;
+        self.announced.iter().position(|announced| *announced == participant).map_or(0.0, ahead)
+    }
+
     /// Those who speak, loudest first, if that has changed since the last call.
     pub fn poll(&mut self, now: Time) -> Option<Vec<ParticipantId>> {
-        let mut speaking: Vec<&Voice> = self
+        let mut speaking: Vec<(ParticipantId, f32)> = self
             .voices
             .iter()
             .filter(|voice| voice.spoke.is_some_and(|spoke| now.since(spoke) < HANG_OVER))
+            .map(|voice| (voice.participant, voice.level + self.lead(voice.participant)))
             .collect();
-        speaking.sort_by(|a, b| b.level.total_cmp(&a.level));
-        let speakers: Vec<ParticipantId> = speaking.into_iter().map(|voice| voice.participant).collect();
+        speaking.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        let speakers: Vec<ParticipantId> = speaking.into_iter().map(|(participant, _)| participant).collect();
         if speakers == self.announced {
             return None;
         }
@@ -96,6 +105,19 @@ mod tests {
         assert_eq!(speaker.poll(Time::from_millis(1_300)), None, "a pause between words");
         talk(&mut speaker, 1_300, 2_500, 1, 90);
         assert_eq!(speaker.poll(Time::from_millis(2_500)), Some(vec![]));
+    }
+
+    #[test]
+    fn two_who_talk_at_once_do_not_change_places_with_every_word() {
+        let mut speaker = ActiveSpeaker::default();
+        let mut announced = 0;
+        for turn in 0..20 {
+            let from = turn * 200;
+            talk(&mut speaker, from, from + 200, 1, if turn % 2 == 0 { 28 } else { 32 });
+            talk(&mut speaker, from, from + 200, 2, if turn % 2 == 0 { 32 } else { 28 });
+            announced += u32::from(speaker.poll(Time::from_millis(from + 200)).is_some());
+        }
+        assert_eq!(announced, 1);
     }
 
     #[test]

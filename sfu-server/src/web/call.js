@@ -9,6 +9,7 @@ import { StatsReader } from './stats.js';
 import { Tile, receivedLines, sentLines } from './tile.js';
 
 const TICK_MS = 1000;
+const RENDER_SPACING_MS = 50;
 
 /// Events: `leave` (the person wants out).
 export class CallView extends EventTarget {
@@ -27,6 +28,10 @@ export class CallView extends EventTarget {
   #layers;
   #timer = 0;
   #queued = false;
+  #rendered = -Infinity; // when
+  #stageSize = { width: 0, height: 0 };
+  #scrollTop = 0;
+  #shape = ''; // what the places of the tiles were computed from
   #known = null; // participant ids at the last render, for announcements
   #shared = null; // the screen: {video, audio}
   #sync = Promise.resolve();
@@ -113,21 +118,30 @@ export class CallView extends EventTarget {
     this.#session.addEventListener('change', later, { signal });
     this.#local.addEventListener('change', () => this.#syncLocal(), { signal });
     document.addEventListener('visibilitychange', later, { signal });
-    new ResizeObserver(() => {
-      if (!signal.aborted) this.#arrange();
+    new ResizeObserver(([{ contentRect }]) => {
+      if (signal.aborted) return;
+      this.#stageSize = { width: contentRect.width, height: contentRect.height };
+      this.#arrange();
     }).observe(this.#page.stage);
-    this.#page.stage.addEventListener('scroll', () => this.#tellPreferences(), { signal, passive: true });
+    const scrolled = () => {
+      this.#scrollTop = this.#page.stage.scrollTop;
+      this.#tellPreferences();
+    };
+    this.#page.stage.addEventListener('scroll', scrolled, { signal, passive: true });
   }
 
-  /// Many messages arrive together; they become one render. Not in an animation frame: a hidden page has none, but
-  /// its sound goes on.
+  /// Many messages arrive together; they become one render, and a storm of them twenty a second. Not in an animation
+  /// frame: a hidden page has none, but its sound goes on.
   #queueRender() {
     if (this.#queued) return;
     this.#queued = true;
-    queueMicrotask(() => {
+    const render = () => {
       this.#queued = false;
       if (!this.#closing.signal.aborted) this.#render();
-    });
+    };
+    const wait = this.#rendered + RENDER_SPACING_MS - performance.now();
+    if (wait > 0) setTimeout(render, wait);
+    else queueMicrotask(render);
   }
 
   /// Brings what is published in line with what is captured, one change at a time.
@@ -148,6 +162,7 @@ export class CallView extends EventTarget {
 
   #render() {
     if (this.#closing.signal.aborted) return;
+    this.#rendered = performance.now();
     this.#announce();
     const wanted = this.#wantedTiles();
     for (const [key, tile] of this.tiles) {
@@ -245,13 +260,16 @@ export class CallView extends EventTarget {
     return tracks;
   }
 
+  /// Places the tiles, if anything has changed that a place depends on.
   #arrange() {
     const { stage } = this.#page;
-    const width = stage.clientWidth;
-    const height = stage.clientHeight;
+    const { width, height } = this.#stageSize;
     if (width === 0 || this.#closing.signal.aborted) return;
     const tiles = [...this.tiles.values()].sort((a, b) => this.#order(a) - this.#order(b));
     const staged = this.#stagedTile();
+    const shape = [width, height, staged?.key, ...tiles.map((tile) => tile.key)].join(' ');
+    if (shape === this.#shape) return this.#tellPreferences();
+    this.#shape = shape;
     let layout;
     if (staged) {
       tiles.splice(tiles.indexOf(staged), 1);
@@ -284,14 +302,14 @@ export class CallView extends EventTarget {
   }
 
   #tellPreferences() {
-    const { stage } = this.#page;
-    const top = stage.scrollTop;
+    const top = this.#scrollTop;
+    const bottom = top + this.#stageSize.height;
     const now = performance.now();
     for (const tile of this.tiles.values()) {
       const { rect } = tile;
       // One row beyond the edge counts as seen, so that scrolling finds pictures and not holes.
       const margin = rect ? rect.height : 0;
-      const inView = rect && rect.y + rect.height > top - margin && rect.y < top + stage.clientHeight + margin;
+      const inView = rect && rect.y + rect.height > top - margin && rect.y < bottom + margin;
       tile.visible = Boolean(inView) && !document.hidden;
       if (tile.local || !tile.trackId) continue;
       const layer = this.#session.room.layerOf(tile.trackId)?.layer ?? null;

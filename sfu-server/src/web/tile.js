@@ -20,6 +20,7 @@ export class Tile extends EventTarget {
   rect = null;
   track = null;
   #parts = {};
+  #shown = ''; // the view that the elements show
   #label = '';
 
   constructor(key, { local = false, screen = false }) {
@@ -42,6 +43,10 @@ export class Tile extends EventTarget {
 
   /// `view`: {name, identity, muted, showVideo, state, speaking, pinned, empty}.
   show(view) {
+    const { name: called, identity, muted: silent, showVideo, state, speaking, pinned, empty } = view;
+    const shown = [called, identity, silent, showVideo, state, speaking, pinned, empty].join('\n');
+    if (shown === this.#shown) return;
+    this.#shown = shown;
     const { element } = this;
     element.classList.toggle('has-video', view.showVideo);
     element.classList.toggle('is-speaking', view.speaking);

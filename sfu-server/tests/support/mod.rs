@@ -49,6 +49,9 @@ pub fn browser_test(name: &str, test: impl Future<Output = Result<(), String>>) 
 pub struct Quality {
     pub video: Vec<VideoQuality>,
     pub audio: Vec<AudioQuality>,
+    /// Frames a second that the page itself encoded.
+    #[serde(rename = "sentFps")]
+    pub sent_fps: f64,
 }
 
 #[derive(Deserialize, Debug)]
@@ -82,6 +85,16 @@ impl Quality {
     /// The gates: the right pictures and no other, moving at nine tenths of the source's rate, none frozen; sound in
     /// which less than one sample in a hundred is made up.
     pub fn check(&self, who: &str, expected_ids: &[u8], source_fps: f64) -> Result<(), String> {
+        self.check_each(who, expected_ids, |_| source_fps)
+    }
+
+    /// As [`Quality::check`], with a source rate for each publisher.
+    pub fn check_each(
+        &self,
+        who: &str,
+        expected_ids: &[u8],
+        source_fps: impl Fn(u8) -> f64,
+    ) -> Result<(), String> {
         let fail = |what: &str| Err(format!("{who}: {what}\n{self:#?}"));
         let mut seen: Vec<u8> = self.video.iter().flat_map(|video| video.ids.iter().copied()).collect();
         seen.sort_unstable();
@@ -91,6 +104,7 @@ impl Quality {
             return fail(&format!("expected the pictures {expected:?}, saw {seen:?}"));
         }
         for video in &self.video {
+            let source_fps = video.ids.first().map_or(0.0, |id| source_fps(*id));
             if video.fps < 0.9 * source_fps {
                 return fail(&format!("{}: {:.1} frames a second of {source_fps}", video.key, video.fps));
             }
