@@ -118,7 +118,7 @@ async fn the_first_message_must_be_a_join() {
 async fn an_oversized_message_ends_the_connection() {
     let server = TestServer::start().await;
     let mut client = WsClient::connect(&server).await;
-    client.send(&format!("{{\"type\":\"ping\",\"x\":\"{}\"}}", "x".repeat(600 * 1024))).await;
+    client.send(&format!("{{\"type\":\"ping\",\"x\":\"{}\"}}", "x".repeat(1100 * 1024))).await;
     client.ends_without_message().await;
     server.stop().await;
 }

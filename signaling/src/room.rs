@@ -309,6 +309,10 @@ impl Room {
             _ => ServerMessage::Connected,
         };
         self.send(id, message, ctx.out);
+        if connectivity == Connectivity::Disconnected {
+            // The socket lives and the media path doesn't: a lite agent can't look for another one itself.
+            self.send(id, ServerMessage::IceRestart, ctx.out);
+        }
         self.announce_state(id, ctx.out);
     }
 
@@ -346,10 +350,6 @@ impl Room {
 
     pub fn speakers(&self, speakers: Vec<ParticipantId>, out: &mut Outbox) {
         self.broadcast(None, &ServerMessage::Speakers { participants: speakers }, out);
-    }
-
-    pub fn request_ice_restart(&self, id: ParticipantId, out: &mut Outbox) {
-        self.send(id, ServerMessage::IceRestart, out);
     }
 
     /// A snapshot for a participant whose queue overflowed.

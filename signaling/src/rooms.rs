@@ -190,13 +190,6 @@ impl Rooms {
         });
     }
 
-    /// Asks a client to restart ICE, for instance because the server's addresses have changed.
-    pub fn request_ice_restart(&mut self, now: Time, session: SessionId) {
-        if let Some(place) = self.out.place(session) {
-            self.with_room(now, place.room, |room, ctx| room.request_ice_restart(place.participant, ctx.out));
-        }
-    }
-
     /// To be called at [`Rooms::next_timeout`].
     pub fn handle_timeout(&mut self, now: Time) {
         while let Some(deadline) = self.deadlines.pop_due(now) {

@@ -251,7 +251,7 @@ fn lost_and_returning_networks_are_told_to_everyone() {
     assert_eq!(types(&drain(&mut rooms, ann)), ["connected"]);
     drain(&mut rooms, bob);
     rooms.core_event(Time::ZERO, WORKER, Event::TransportDisconnected { transport: TransportId(1) });
-    assert_eq!(types(&drain(&mut rooms, ann)), ["disconnected"]);
+    assert_eq!(types(&drain(&mut rooms, ann)), ["disconnected", "ice_restart"]);
     assert_eq!(types(&drain(&mut rooms, bob)), ["participant_state"]);
     rooms.core_event(Time::ZERO, WORKER, Event::TransportRecovered { transport: TransportId(1) });
     assert_eq!(types(&drain(&mut rooms, bob)), ["participant_state"]);

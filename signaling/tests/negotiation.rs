@@ -290,15 +290,6 @@ fn an_ice_restart_of_the_client_renews_both_sides() {
 }
 
 #[test]
-fn the_server_can_ask_for_an_ice_restart() {
-    let mut rooms = rooms();
-    let ann = join(&mut rooms, "ann");
-    drain(&mut rooms, ann);
-    rooms.request_ice_restart(Time::ZERO, ann);
-    assert_eq!(drain(&mut rooms, ann), [ServerMessage::IceRestart]);
-}
-
-#[test]
 fn glare_is_won_by_the_server_and_changes_coalesce() {
     let mut rooms = rooms();
     let (ann, bob) = (join(&mut rooms, "ann"), join(&mut rooms, "bob"));

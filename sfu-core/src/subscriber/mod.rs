@@ -20,8 +20,8 @@ use crate::subscriber::slot::Slot;
 use crate::unit::{LayerId, NtpTime, SeqNo, SlotId, Ssrc, Time, TwccSeq};
 use crate::wire::rtcp::ReportBlock;
 
-/// Slots that one transport may have; signalling stays far below.
-const SLOTS_MAX: usize = 512;
+/// Slots that one transport may have: as many as signalling ever makes.
+const SLOTS_MAX: usize = 1_024;
 
 /// A transport's slots, by id.
 #[derive(Debug, Default)]

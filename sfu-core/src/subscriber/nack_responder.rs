@@ -1,5 +1,5 @@
 //! Decides which NACKs are answered: each packet a few times, not faster than a round trip, and all repairs
-//! together within a share of the media (bar S17). A subscriber that lies about loss gets no amplification.
+//! together within a share of the media. A subscriber that lies about loss gets no amplification.
 
 use std::time::Duration;
 
