@@ -45,7 +45,12 @@ impl RecvStream {
 
     /// A repair: the original packet inside RTX.
     pub fn repaired(&mut self, now: Time, seq: ExtSeq) {
-        self.nack.received(now, seq);
+        self.nack.repaired(now, seq);
+    }
+
+    /// The highest number that has arrived.
+    pub fn highest(&self) -> Option<ExtSeq> {
+        self.highest
     }
 
     /// Which number the original sequence number of an RTX packet means; `None` before the first packet.

@@ -14,10 +14,15 @@ use slab::Slab;
 use crate::drop::{Counters, DropReason};
 use crate::packet::PeerIx;
 use crate::peer::Peer;
+use crate::pacer::{Paced, Pacer};
+use crate::publisher::recv_stream::RecvStream;
 use crate::publisher::track::{Route, Track};
 use crate::publisher::{Fresh, Tracks};
-use crate::subscriber::slot::Offered;
+use crate::subscriber::slot::{Offered, Slot};
 use crate::unit::{LayerId, SlotId};
+
+/// Packets that may have overtaken the first one of a keyframe: a quarter of a second of 4 Mbit/s.
+const CATCH_UP_MAX: i64 = 128;
 
 /// Something about a slot that the control plane should hear.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,7 +75,7 @@ fn offer_run(
     counters: &mut Counters,
 ) -> Option<LayerId> {
     let slot = peer.subscriber.slots.get_mut(route.slot)?;
-    for fresh in run {
+    for (at, fresh) in run.iter().enumerate() {
         let Some(stream) = track.stream(fresh.source) else { continue };
         if fresh.padding_only {
             slot.absorb(fresh.source, fresh.seq);
@@ -78,8 +83,12 @@ fn offer_run(
         }
         let Some((packet, _)) = stream.store.get(fresh.seq) else { continue };
         match slot.offer(track, stream, fresh.source, packet) {
-            Offered::Queue(paced) if peer.subscriber.pacer.push(paced) => {}
-            Offered::Queue(_) => counters.drop(DropReason::PacerFull),
+            Offered::Queue(paced) => queue(paced, &mut peer.subscriber.pacer, counters),
+            Offered::Enter(paced) => {
+                queue(paced, &mut peer.subscriber.pacer, counters);
+                let later = run.get(at + 1..).unwrap_or_default();
+                catch_up(fresh, later, track, stream, slot, &mut peer.subscriber.pacer, counters);
+            }
             Offered::TooLate => counters.drop(DropReason::TooLate),
             Offered::Skipped => {}
             Offered::Unsupported => {
@@ -98,4 +107,33 @@ fn offer_run(
         notices.push(Notice::Layer { peer: route.peer, slot: route.slot, layer });
     }
     slot.selector.waits_for()
+}
+
+/// A slot has entered a stream at `first`, and reordering has brought some of what follows before it: that was skipped
+/// when it came, and goes on now. What the run still holds will be offered in its turn.
+fn catch_up(
+    first: &Fresh,
+    later: &[Fresh],
+    track: &Track,
+    stream: &RecvStream,
+    slot: &mut Slot,
+    pacer: &mut Pacer,
+    counters: &mut Counters,
+) {
+    let ahead = stream.highest().map_or(0, |highest| highest.since(first.seq).clamp(0, CATCH_UP_MAX));
+    for seq in (1..=ahead.unsigned_abs()).map(|ahead| first.seq.plus(ahead)) {
+        if later.iter().any(|fresh| (fresh.source, fresh.seq) == (first.source, seq)) {
+            continue;
+        }
+        let Some((packet, _)) = stream.store.get(seq) else { continue };
+        if let Offered::Queue(paced) = slot.offer(track, stream, first.source, packet) {
+            queue(paced, pacer, counters);
+        }
+    }
+}
+
+fn queue(paced: Paced, pacer: &mut Pacer, counters: &mut Counters) {
+    if !pacer.push(paced) {
+        counters.drop(DropReason::PacerFull);
+    }
 }

@@ -75,7 +75,7 @@ impl Sfu {
             header.payload(packet).and_then(|range| packet.get(range)).ok_or(DropReason::RtpMalformed)?;
         let incoming = Incoming { header: &header, index: opened.index, extensions: &extensions, payload };
         touch(peer, ix, &mut self.touched);
-        let fresh = peer.publisher.receive(now, &incoming, &mut self.tracks)?;
+        let fresh = peer.publisher.receive(now, &incoming, &mut self.tracks, &mut self.counters)?;
         while let Some(ssrc) = peer.publisher.bindings.take_forgotten() {
             peer.transport.forget(ssrc);
         }

@@ -40,6 +40,8 @@ struct LastOut {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Offered {
     Queue(Paced),
+    /// The first packet of a switch: what follows it in its stream may have come before it.
+    Enter(Paced),
     /// Another layer, or waiting for a keyframe.
     Skipped,
     /// From before a switch, or too late for the rewriter.
@@ -142,6 +144,7 @@ impl Slot {
         if self.out_format(packet.format).is_none() {
             return Offered::Unsupported;
         }
+        let mut enters = false;
         match self.selector.select(source.layer, packet.descriptor.is_keyframe_start()) {
             Selection::Skip => return Offered::Skipped,
             Selection::Forward if self.continues(source) => {}
@@ -150,10 +153,15 @@ impl Slot {
                 self.selector.reset();
                 return Offered::Skipped;
             }
-            Selection::Forward | Selection::Switch => self.enter(track, stream, source, packet),
+            Selection::Forward | Selection::Switch => {
+                self.enter(track, stream, source, packet);
+                enters = true;
+            }
         }
-        match self.rewriter.map(source, packet.seq) {
-            Some(mapped) => self.remember(source, packet, mapped),
+        let mapped = self.rewriter.map(source, packet.seq);
+        match mapped.and_then(|mapped| self.remember(source, packet, mapped)) {
+            Some(paced) if enters => Offered::Enter(paced),
+            Some(paced) => Offered::Queue(paced),
             None => Offered::TooLate,
         }
     }
@@ -196,8 +204,8 @@ impl Slot {
         self.selector.switched(source.layer);
     }
 
-    fn remember(&mut self, source: StreamRef, packet: &Packet, mapped: Mapped) -> Offered {
-        let Some(segment) = self.rewriter.segment(mapped.segment) else { return Offered::TooLate };
+    fn remember(&mut self, source: StreamRef, packet: &Packet, mapped: Mapped) -> Option<Paced> {
+        let segment = self.rewriter.segment(mapped.segment)?;
         let newest = mapped.seq.next() == self.rewriter.next_out();
         self.payload.sent(segment.payload, &packet.descriptor);
         if newest {
@@ -217,7 +225,7 @@ impl Slot {
                 at: packet.received,
             });
         }
-        Offered::Queue(Paced {
+        Some(Paced {
             slot: self.spec.id,
             source,
             source_seq: packet.seq,

@@ -110,7 +110,11 @@ fn reordering_and_duplication_on_the_uplink_cost_no_keyframe_and_nothing_goes_ou
 #[test]
 fn reordering_and_duplication_on_the_downlink_cost_no_keyframe() {
     for seed in 0..8 {
-        let mut call = call(seed, good(), disorder());
+        // From the second second on: the client's decoder begins with whichever frame comes first.
+        let (mut world, publisher, subscriber) = World::call(seed, publisher("r"));
+        world.set_links(subscriber, good(), disorder());
+        world.run(Duration::from_secs(18));
+        let mut call = Call { world, publisher, subscriber };
         let link = call.world.downlink(call.subscriber);
         assert!(link.reordered > 50 && link.duplicated > 50, "seed {seed}: {link:?}");
         let video = call.world.video(call.subscriber);
@@ -126,16 +130,18 @@ fn everything_at_once_is_survived() {
     for seed in 0..8 {
         let rough = || LinkConfig {
             jitter: Jitter::Uniform(Duration::from_millis(15)),
-            jitter_reorders: true,
-            burst_loss: Some(GilbertElliott::average(0.02, 3.0)),
+            burst_loss: Some(GilbertElliott::average(0.01, 3.0)),
+            reorder: 0.02,
+            reorder_by: Duration::from_millis(20),
+            duplicate: 0.02,
             corrupt: 0.01,
-            ..disorder().loss(0.02)
+            ..good().loss(0.02)
         };
         let mut call = call(seed, rough(), LinkConfig { corrupt: 0.0, ..rough() });
         let (up, down) = (call.world.uplink(call.publisher), call.world.downlink(call.subscriber));
         for link in [up, down] {
             let faults = [link.lost_random, link.lost_burst, link.reordered, link.duplicated];
-            assert!(faults.into_iter().all(|count| count > 20), "seed {seed}: {link:?}");
+            assert!(faults.into_iter().all(|count| count > 10), "seed {seed}: {link:?}");
         }
         let counters = call.world.sfu.counters();
         let damaged = [DropReason::SrtpAuthFailed, DropReason::RtpMalformed, DropReason::UnknownClass]
