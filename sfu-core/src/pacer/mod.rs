@@ -47,6 +47,10 @@ impl Pacer {
         self.queue.pop_front();
     }
 
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

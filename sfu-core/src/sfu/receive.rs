@@ -38,7 +38,8 @@ impl Sfu {
         let ix = *self.peers_by_ufrag.get(request.local_ufrag).ok_or(DropReason::StunUnknownUser)?;
         let peer = self.peers.get_mut(ix.0).ok_or(DropReason::StunUnknownUser)?;
         let checked = peer.transport.check(now, path, &request)?;
-        if checked.new_remote {
+        // Also when it was known: a NAT may have lent the address to another transport in between.
+        if checked.owns_remote {
             self.peers_by_remote.insert(path.remote, ix);
         }
         if let Some(evicted) = checked.evicted

@@ -33,6 +33,11 @@ impl Timers {
         self.tick = self.tick.min(now);
     }
 
+    /// Entries in the heap, stale ones counted.
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
     fn pop_due(&mut self, now: Time) -> Option<(Time, PeerIx, u32)> {
         let Reverse((due, ..)) = *self.peers.peek()?;
         if due > now {

@@ -6,5 +6,8 @@
 mod connect;
 mod layers;
 mod loss;
+mod path;
+mod session;
+mod source;
 mod handshake;
 mod world;

@@ -45,6 +45,8 @@ struct Member {
     refused: Option<JoinError>,
     /// Messages said over the client's head.
     said: Vec<ClientSignal>,
+    /// Types of the messages that the server has sent, in order.
+    told: Vec<String>,
     gone: bool,
 }
 
@@ -81,15 +83,19 @@ pub fn subscriber(room: &str) -> ClientConfig {
 
 impl World {
     pub fn new(seed: u64) -> World {
+        World::with_rooms(seed, |_| {})
+    }
+
+    /// A world whose control plane isn't configured as usual.
+    pub fn with_rooms(seed: u64, configure: impl FnOnce(&mut RoomsConfig)) -> World {
         let server: SocketAddr = "198.51.100.1:7882".parse().unwrap();
         let mut net = VirtualNet::new(seed);
         net.add_node(server, LinkConfig::default(), LinkConfig::default());
         let fingerprint = Fingerprint { algorithm: FingerprintAlgorithm::Sha256, digest: vec![1; 32] };
         let worker = WorkerInfo { id: WorkerId(0), candidates: vec![server] };
-        let rooms = RoomsConfig {
-            max_participants: 200,
-            ..RoomsConfig::new(vec![worker], NodeId::new("AAAA").unwrap(), fingerprint)
-        };
+        let mut rooms = RoomsConfig::new(vec![worker], NodeId::new("AAAA").unwrap(), fingerprint);
+        rooms.max_participants = 200;
+        configure(&mut rooms);
         let mut secret = [0; 32];
         secret[..8].copy_from_slice(&seed.to_be_bytes());
         let sfu = SfuConfig { ntp_at_zero: Duration::from_secs(3_900_000_000) };
@@ -126,6 +132,7 @@ impl World {
             session: None,
             refused: None,
             said: Vec::new(),
+            told: Vec::new(),
             gone: false,
         });
         id
@@ -236,6 +243,11 @@ impl World {
     /// Has the signalling say something that the client doesn't know of.
     pub fn say(&mut self, id: Id, signal: ClientSignal) {
         self.members[id.0].said.push(signal);
+    }
+
+    /// Types of the messages that the client has got, in order.
+    pub fn told(&self, id: Id) -> &[String] {
+        &self.members[id.0].told
     }
 
     /// The signalling connection breaks; media goes on.
@@ -352,6 +364,8 @@ impl World {
                 moved = true;
                 let text = serde_json::to_string::<ServerMessage>(&message).unwrap();
                 (now.0, member.addr, &text).hash(&mut self.digest);
+                let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+                member.told.push(json["type"].as_str().unwrap().into());
                 let signal: ServerSignal =
                     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
                 member.client.handle_signal(net_now, &signal);
