@@ -147,8 +147,8 @@ impl Slot {
         let mut enters = false;
         match self.selector.select(source.layer, packet.descriptor.is_keyframe_start()) {
             Selection::Skip => return Offered::Skipped,
-            Selection::Forward if self.continues(source) => {}
-            // The layer has begun a new stream, or audio went on after a mute: enter it like a switch.
+            Selection::Forward if self.continues(source, packet.seq) => {}
+            // The layer has begun a new stream or lost too much, or audio went on after a mute: enter it like a switch.
             Selection::Forward if !packet.descriptor.is_keyframe_start() => {
                 self.selector.reset();
                 return Offered::Skipped;
@@ -183,8 +183,9 @@ impl Slot {
         Some(last.rtp_time_out.plus(clock_rate.ticks(now.since(last.received))))
     }
 
-    fn continues(&self, source: StreamRef) -> bool {
+    fn continues(&self, source: StreamRef, seq: ExtSeq) -> bool {
         self.rewriter.current().is_some_and(|segment| segment.source == source)
+            && !self.rewriter.is_beyond_repair(seq)
     }
 
     /// Begins a segment at `packet`: numbers, timestamps and picture ids go on from the last ones.

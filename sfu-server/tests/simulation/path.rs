@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use loadtest::client::ClientState;
 use loadtest::client::signal::Kind;
-use loadtest::net::{Change, LinkConfig, Outage, Time};
+use loadtest::net::{Change, LinkConfig, Outage};
 use sfu_core::DropReason;
 use sfu_core::event::{CloseReason, Event};
 
-use crate::world::{World, assert_continuous, good, publisher};
+use crate::world::{Id, World, assert_continuous, good, publisher};
 
 /// The longest time between two consent checks of the client.
 const CONSENT_INTERVAL: Duration = Duration::from_millis(2_500);
@@ -18,7 +18,7 @@ const CONSENT_INTERVAL: Duration = Duration::from_millis(2_500);
 /// and a keyframe if packets were lost for good.
 const RECOVERY: Duration = Duration::from_millis(1_000);
 
-fn rebind(world: &mut World, who: crate::world::Id) {
+fn rebind(world: &mut World, who: Id) {
     let (at, nat) = (world.net_now(), world.nat(who));
     world.net.schedule(at, Change::Rebind { nat, public: None });
 }
@@ -42,7 +42,9 @@ fn a_subscriber_behind_a_rebound_nat_is_found_again_by_its_next_check_and_by_not
         assert_eq!(world.net.nat(world.nat(viewer)).unwrap().counters().rebinds, 1);
         let video = world.video(viewer);
         assert!(video.longest_gap <= CONSENT_INTERVAL + RECOVERY, "seed {seed}: {video:?}");
-        assert!(world.stats(viewer).state == ClientState::Connected && video.freezes <= 1);
+        assert_eq!(world.stats(viewer).state, ClientState::Connected);
+        // Until the path has moved, and until the keyframe if repair can't catch up.
+        assert!(video.freezes <= 2, "seed {seed}: {video:?}");
         let decoded = video.decoded;
         world.run(Duration::from_secs(2));
         assert!(world.video(viewer).decoded >= decoded + 58, "seed {seed}");
@@ -80,6 +82,7 @@ fn strangers_datagrams_move_no_path() {
         }
         world.run(Duration::from_millis(20));
     }
+    world.run(Duration::from_millis(100));
     assert!(world.sfu.counters().dropped(DropReason::UnknownAddress) >= 300);
     let heard = world.net.downlink(stranger).unwrap().counters().offered;
     assert_eq!(heard, 0, "nothing is sent to an address that passed no check");
@@ -118,13 +121,13 @@ fn blackholes_of_two_seconds_every_seven() {
 #[test]
 fn a_lost_network_is_told_after_ten_seconds_and_ends_the_session_after_thirty() {
     for seed in 0..4 {
-        let (mut world, _, viewer) = World::call(seed, publisher("r"));
+        let (mut world, source, viewer) = World::call(seed, publisher("r"));
         world.run(Duration::from_millis(seed * 700));
         let lost_at = world.now();
         world.set_links(viewer, good().loss(1.0), good().loss(1.0));
-        world.run(Duration::from_secs(29));
+        world.run(Duration::from_secs(27));
         assert_eq!(world.rooms.stats().participants, 2);
-        world.run(Duration::from_secs(6));
+        world.run(Duration::from_secs(8));
         assert_eq!(world.rooms.stats().participants, 1, "the participant has left");
         let when = |world: &World, what: &dyn Fn(&Event) -> bool| {
             let found = world.events.iter().find(|(_, event)| what(event));
@@ -138,9 +141,9 @@ fn a_lost_network_is_told_after_ten_seconds_and_ends_the_session_after_thirty() 
         assert!(told <= Duration::from_secs(10) && told + CONSENT_INTERVAL >= Duration::from_secs(10));
         assert!(ended <= Duration::from_secs(30) && ended + CONSENT_INTERVAL >= Duration::from_secs(30));
         assert_eq!(world.state(viewer), ClientState::Closed("consent_expired".into()));
-        let kinds = world.told(crate::world::Id(0));
-        let at = |kind: &str| kinds.iter().rposition(|told| told == kind);
-        assert!(at("participant_connection") < at("participant_left"), "reconnecting, then left: {kinds:?}");
+        let told = world.told(source);
+        let at = |kind: &str| told.iter().rposition(|told| told == kind).unwrap();
+        assert!(at("participant_state") < at("participant_left"), "reconnecting, then left: {told:?}");
     }
 }
 
@@ -188,14 +191,15 @@ fn an_ice_restart_is_not_seen() {
 fn an_ice_restart_moves_a_laptop_to_another_network() {
     for seed in 0..8 {
         let (mut world, _, viewer) = World::call(seed, publisher("r"));
-        let lost = world.video(viewer).decoded;
         rebind(&mut world, viewer);
         let now = world.net_now();
         world.client(viewer).restart_ice(now);
-        let waited = world.until(Duration::from_secs(2), "pictures", |world| {
-            world.video(viewer).decoded > lost + 10 && world.video(viewer).longest_gap > Duration::from_millis(60)
-        });
-        assert!(waited <= RECOVERY + Duration::from_millis(500), "seed {seed}: {waited:?}");
-        assert!(now > Time::ZERO);
+        world.run(Duration::from_secs(2));
+        assert!(world.net.counters().no_destination > 0, "something was on its way to the old address");
+        let video = world.video(viewer);
+        // A round trip for the check and one for the repair.
+        assert!(video.longest_gap <= Duration::from_millis(150), "seed {seed}: {video:?}");
+        assert_eq!((video.undecodable, video.missing, video.broken), (0, 0, 0), "seed {seed}: {video:?}");
+        assert_continuous(&video);
     }
 }

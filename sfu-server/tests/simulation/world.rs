@@ -168,6 +168,21 @@ impl World {
         self.now.since(start)
     }
 
+    /// Lets time pass; the longest part of it in which a client decoded nothing.
+    pub fn longest_stall(&mut self, id: Id, span: Duration) -> Duration {
+        let (end, mut longest) = (self.now + span, Duration::ZERO);
+        let (mut decoded, mut since) = (self.video(id).decoded, self.now);
+        while self.now < end {
+            self.run(STEP);
+            let seen = std::mem::replace(&mut decoded, self.video(id).decoded);
+            if seen != decoded {
+                since = self.now;
+            }
+            longest = longest.max(self.now.since(since));
+        }
+        longest
+    }
+
     pub fn now(&self) -> Time {
         self.now
     }
