@@ -2,16 +2,12 @@
 //! A *segment* is a stretch of one source stream under fixed offsets; a switch of layer or publisher, a swallowed
 //! padding packet or a gap beyond repair begins the next. Doesn't know codecs, history or pacing.
 
-use crate::packet::StreamRef;
+use crate::packet::{SegmentId, StreamRef};
 use crate::subscriber::payload_rewriter::PayloadOffsets;
 use crate::unit::{ExtSeq, RtpTime};
 
 /// A gap longer than this can't be repaired by NACK any more, and would only make the receiver wait.
 const GAP_MAX: i64 = 256;
-
-/// One segment of a slot's stream. Ids grow and are never reused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SegmentId(pub u32);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
