@@ -23,7 +23,8 @@ const ROWS: [(&[&str], &str); 12] = [
 
 /// The row of a module path such as `transport::srtp::gcm`, and the name that places it there.
 fn row(path: &str) -> Option<(usize, &'static str)> {
-    let names = ROWS.iter().enumerate().flat_map(|(row, (names, _))| names.iter().map(move |name| (row, *name)));
+    let names =
+        ROWS.iter().enumerate().flat_map(|(row, (names, _))| names.iter().map(move |name| (row, *name)));
     let within = |name: &str| path == name || path.starts_with(&format!("{name}::"));
     names.filter(|(_, name)| within(name)).max_by_key(|(_, name)| name.len())
 }
@@ -69,7 +70,8 @@ fn every_module_imports_downwards_only() {
         *seen.entry(own).or_default() += 1;
         for import in imports(&std::fs::read_to_string(&file).unwrap()) {
             assert!(!import.is_empty(), "{path}: write `use crate::…` one module a line");
-            let (its_row, its) = row(&import).unwrap_or_else(|| panic!("{path} uses {import}, which has no row"));
+            let (its_row, its) =
+                row(&import).unwrap_or_else(|| panic!("{path} uses {import}, which has no row"));
             if its != own && its_row <= own_row {
                 broken.push(format!("{path} (row {own_row}) uses {import} (row {its_row})"));
             }
@@ -81,7 +83,8 @@ fn every_module_imports_downwards_only() {
 
 #[test]
 fn imports_are_found_where_they_stand() {
-    let text = "use crate::unit::{A, B};\n//! crate::room\n    let x = crate::wire::rtp::parse(crate::drop::X);";
+    let text =
+        "use crate::unit::{A, B};\n//! crate::room\n    let x = crate::wire::rtp::parse(crate::drop::X);";
     assert_eq!(imports(text), ["unit", "wire::rtp::parse", "drop::X"]);
     assert_eq!(row("transport::handshake"), Some((9, "transport::handshake")));
     assert_eq!(row("transport::srtp::gcm").map(|(row, _)| row), Some(5));

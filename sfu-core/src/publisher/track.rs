@@ -137,7 +137,8 @@ impl Track {
             return true;
         }
         let mut lower = self.layers.iter().filter(|other| other.id < layer.id);
-        let dropped = lower.any(|other| other.stream.as_ref().is_some_and(|other| other.has_gone_on_since(last)));
+        let dropped =
+            lower.any(|other| other.stream.as_ref().is_some_and(|other| other.has_gone_on_since(last)));
         silence < LAYER_SILENT && !dropped
     }
 }

@@ -12,9 +12,9 @@
 use slab::Slab;
 
 use crate::drop::{Counters, DropReason};
+use crate::pacer::{Paced, Pacer};
 use crate::packet::PeerIx;
 use crate::peer::Peer;
-use crate::pacer::{Paced, Pacer};
 use crate::publisher::recv_stream::RecvStream;
 use crate::publisher::track::{Route, Track};
 use crate::publisher::{Fresh, Tracks};
@@ -40,7 +40,10 @@ pub fn fan_out(
     notices: &mut Vec<Notice>,
     counters: &mut Counters,
 ) {
+    let mut rest = fresh;
     for run in fresh.chunk_by(|a, b| a.source.track == b.source.track) {
+        let (pending, after) = (rest, rest.get(run.len()..).unwrap_or_default());
+        rest = after;
         let Some(ix) = run.first().map(|fresh| fresh.source.track) else { continue };
         let Some(track) = tracks.get(ix.0) else { continue };
         let mut wanted = [false; crate::publisher::track::LAYERS_MAX];
@@ -49,7 +52,7 @@ pub fn fan_out(
             let Some(peer) = peers.get_mut(route.peer.0).filter(|peer| peer.transport.is_connected()) else {
                 continue;
             };
-            let waits_for = offer_run(run, track, route, peer, notices, counters);
+            let waits_for = offer_run(pending, track, route, peer, notices, counters);
             if let Some(wanted) = waits_for.and_then(|layer| wanted.get_mut(usize::from(layer.0))) {
                 *wanted = true;
             }
@@ -65,9 +68,9 @@ pub fn fan_out(
     }
 }
 
-/// Offers one track's packets to one slot. Returns the layer whose keyframe the slot waits for.
+/// Offers one track's packets, which `pending` begins with, to one slot. Returns the layer whose keyframe the slot waits for.
 fn offer_run(
-    run: &[Fresh],
+    pending: &[Fresh],
     track: &Track,
     route: &Route,
     peer: &mut Peer,
@@ -75,7 +78,9 @@ fn offer_run(
     counters: &mut Counters,
 ) -> Option<LayerId> {
     let slot = peer.subscriber.slots.get_mut(route.slot)?;
-    for (at, fresh) in run.iter().enumerate() {
+    let ix = pending.first()?.source.track;
+    let run = pending.iter().take_while(|fresh| fresh.source.track == ix);
+    for (at, fresh) in run.enumerate() {
         let Some(stream) = track.stream(fresh.source) else { continue };
         if fresh.padding_only {
             slot.absorb(fresh.source, fresh.seq);
@@ -86,7 +91,7 @@ fn offer_run(
             Offered::Queue(paced) => queue(paced, &mut peer.subscriber.pacer, counters),
             Offered::Enter(paced) => {
                 queue(paced, &mut peer.subscriber.pacer, counters);
-                let later = run.get(at + 1..).unwrap_or_default();
+                let later = pending.get(at + 1..).unwrap_or_default();
                 catch_up(fresh, later, track, stream, slot, &mut peer.subscriber.pacer, counters);
             }
             Offered::TooLate => counters.drop(DropReason::TooLate),
@@ -110,7 +115,7 @@ fn offer_run(
 }
 
 /// A slot has entered a stream at `first`, and reordering has brought some of what follows before it: that was skipped
-/// when it came, and goes on now. What the run still holds will be offered in its turn.
+/// when it came, and goes on now. What is still `later` will be offered in its turn.
 fn catch_up(
     first: &Fresh,
     later: &[Fresh],

@@ -2,6 +2,7 @@
 //! A *segment* is a stretch of one source stream under fixed offsets; a switch of layer or publisher, a swallowed
 //! padding packet or a gap beyond repair begins the next. Doesn't know codecs, history or pacing.
 
+use crate::guard::SealGuard;
 use crate::packet::{SegmentId, StreamRef};
 use crate::subscriber::payload_rewriter::PayloadOffsets;
 use crate::unit::{ExtSeq, RtpTime};
@@ -90,15 +91,22 @@ impl Rewriter {
     /// Maps a packet of `source`; `None` when it belongs to no segment: too old, from before a switch, or beyond repair.
     pub fn map(&mut self, source: StreamRef, seq: ExtSeq) -> Option<Mapped> {
         let current = *self.current()?;
-        if !current.holds(source, seq) {
-            let older = self.segments.iter().find(|segment| segment.holds(source, seq))?;
-            return Some(Mapped { seq: older.out(seq), segment: older.id });
-        }
-        if self.is_beyond_repair(seq) {
+        let segment = match current.holds(source, seq) {
+            true => current,
+            false => *self.segments.iter().find(|segment| segment.holds(source, seq))?,
+        };
+        let out = segment.out(seq);
+        // The guard couldn't tell whether so old a number was sealed before.
+        if self.next_out.since(out) >= SealGuard::WINDOW as i64 {
             return None;
         }
-        self.advance(seq, current.out(seq));
-        Some(Mapped { seq: current.out(seq), segment: current.id })
+        if segment.id == current.id {
+            if self.is_beyond_repair(seq) {
+                return None;
+            }
+            self.advance(seq, out);
+        }
+        Some(Mapped { seq: out, segment: segment.id })
     }
 
     /// Swallows the packet `seq` of `source`: the numbers after it close up. Late ones leave their gap.

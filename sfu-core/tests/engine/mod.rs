@@ -157,7 +157,7 @@ pub fn slot(n: u16) -> SlotSpec {
     }
 }
 
-/// Packet `seq` of the camera with this SSRC, sealed: VP8 of four packets a frame, every 100th frame a keyframe.
+/// Packet `seq` of the camera with this SSRC, sealed: VP8 of four packets a frame, every 10th frame a keyframe.
 pub fn video(sender: &SrtpSender, ssrc: u32, seq: u64, payload_len: usize) -> Vec<u8> {
     let (frame, part) = (seq / 4, seq % 4);
     let header = OutgoingHeader {
@@ -181,7 +181,7 @@ pub fn video(sender: &SrtpSender, ssrc: u32, seq: u64, payload_len: usize) -> Ve
     packet.truncate(header_len);
     let picture_id = (frame as u16 & 0x7fff) | 0x8000;
     let start = if part == 0 { 0x90 } else { 0x80 };
-    let delta = u8::from(!frame.is_multiple_of(100));
+    let delta = u8::from(!frame.is_multiple_of(10));
     let [high, low] = picture_id.to_be_bytes();
     packet.extend([start, 0xc0, high, low, frame as u8, delta, 0, 0, 0x9d, 0x01, 0x2a]);
     packet.resize(header_len + payload_len + sender.tag_len(), 0x55);
@@ -191,10 +191,16 @@ pub fn video(sender: &SrtpSender, ssrc: u32, seq: u64, payload_len: usize) -> Ve
 
 /// Releases everything into `batch`; how many datagrams there were.
 pub fn release(sfu: &mut Sfu, now: Time, batch: &mut SendBatch) -> usize {
+    release_to(sfu, now, batch, |_| {})
+}
+
+/// As [`release`], with a look at the beginning of each run.
+pub fn release_to(sfu: &mut Sfu, now: Time, batch: &mut SendBatch, mut see: impl FnMut(&[u8])) -> usize {
     let mut datagrams = 0;
     loop {
         let more = sfu.release(now, batch);
         datagrams += batch.runs().iter().map(sfu_core::Run::datagrams).sum::<usize>();
+        batch.runs().iter().for_each(|run| see(batch.bytes(run)));
         batch.clear();
         if !more {
             return datagrams;

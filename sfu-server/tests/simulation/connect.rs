@@ -39,8 +39,7 @@ fn a_latecomer_sees_the_first_frame_within_three_round_trips() {
         world.join(publisher("r"), good(), good());
         world.run(Duration::from_millis(5_000 + seed * 13));
         let late = world.join(subscriber("r"), good(), good());
-        let waited =
-            world.until(Duration::from_secs(2), "a picture", |world| world.video(late).decoded > 0);
+        let waited = world.until(Duration::from_secs(2), "a picture", |world| world.video(late).decoded > 0);
         assert!(waited <= Duration::from_millis(250), "seed {seed}: {waited:?}");
     }
 }

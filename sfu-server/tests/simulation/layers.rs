@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use loadtest::client::signal::{Kind, Layer};
 use loadtest::client::ClientConfig;
+use loadtest::client::signal::{Kind, Layer};
 
 use crate::world::{World, assert_continuous, good, publisher, subscriber};
 
@@ -54,7 +54,10 @@ fn a_layer_that_falls_silent_is_replaced_and_comes_back() {
             assert!(lower > (0..silent[0]).map(|layer| before.by_layer[layer]).sum(), "seed {seed}");
             silent.iter().for_each(|layer| world.client(source).set_layer_active(*layer, true));
             world.run(Duration::from_millis(1_500));
-            assert!(world.video(viewer).by_layer[2] > during.by_layer[2] + 20, "seed {seed}: the top is back");
+            assert!(
+                world.video(viewer).by_layer[2] > during.by_layer[2] + 20,
+                "seed {seed}: the top is back"
+            );
         }
         let video = world.video(viewer);
         assert_eq!((video.undecodable, video.broken, video.missing), (0, 0, 0), "seed {seed}: {video:?}");

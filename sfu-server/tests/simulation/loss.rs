@@ -70,8 +70,7 @@ fn nack_and_rtx_repair_a_lossy_uplink() {
 #[test]
 fn bursts_are_repaired() {
     for seed in 0..8 {
-        let bursts =
-            || LinkConfig { burst_loss: Some(GilbertElliott::average(0.03, 5.0)), ..good() };
+        let bursts = || LinkConfig { burst_loss: Some(GilbertElliott::average(0.03, 5.0)), ..good() };
         let mut call = call(seed, bursts(), bursts());
         let (up, down) = (call.world.uplink(call.publisher), call.world.downlink(call.subscriber));
         assert!(up.lost_burst > 20 && down.lost_burst > 20, "seed {seed}: {up:?} {down:?}");

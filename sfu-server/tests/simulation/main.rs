@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail loudly")]
 
 mod connect;
+mod handshake;
 mod layers;
 mod loss;
 mod path;
 mod session;
 mod source;
-mod handshake;
 mod world;

@@ -121,11 +121,8 @@ fn numbers_wrap_under_loss_and_reordering() {
         for seed in 0..8 {
             let mut config = publisher("r");
             config.track.start = Some(start);
-            let rough = || LinkConfig {
-                reorder: 0.05,
-                reorder_by: Duration::from_millis(30),
-                ..good().loss(0.1)
-            };
+            let rough =
+                || LinkConfig { reorder: 0.05, reorder_by: Duration::from_millis(30), ..good().loss(0.1) };
             let mut world = World::new(seed);
             let source = world.join(config, rough(), good());
             let viewer = world.join(subscriber("r"), good(), rough());

@@ -153,13 +153,19 @@ impl World {
         let end = self.now + span;
         while self.now < end {
             self.step();
-            let next = self.next_event().map_or(end, |at| Time(at.0.next_multiple_of(STEP.as_nanos() as u64)));
+            let next =
+                self.next_event().map_or(end, |at| Time(at.0.next_multiple_of(STEP.as_nanos() as u64)));
             self.now = next.clamp(self.now + STEP, end);
         }
     }
 
     /// Lets time pass until something is so; how long that took. Panics after `limit`.
-    pub fn until(&mut self, limit: Duration, what: &str, mut is_so: impl FnMut(&mut World) -> bool) -> Duration {
+    pub fn until(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        mut is_so: impl FnMut(&mut World) -> bool,
+    ) -> Duration {
         let start = self.now;
         while !is_so(self) {
             assert!(self.now.since(start) < limit, "not within {limit:?}: {what}");
@@ -351,7 +357,9 @@ impl World {
             loop {
                 let signal = match member.said.pop() {
                     Some(signal) => signal,
-                    None if member.session.is_none() && member.client.state() != ClientState::Joining => break,
+                    None if member.session.is_none() && member.client.state() != ClientState::Joining => {
+                        break;
+                    }
                     None => match member.client.poll_signal() {
                         Some(signal) => signal,
                         None => break,
