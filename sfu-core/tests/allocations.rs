@@ -86,7 +86,7 @@ fn a_forwarded_packet_allocates_nothing() {
     for frame in 0..frames {
         let mut packets: Vec<Vec<u8>> =
             (0..4).map(|part| video(&sender, 1, frame * 4 + part, PAYLOAD)).collect();
-        now = now + FRAME;
+        now += FRAME;
         let path_allocations = allocations(|| {
             packets.iter_mut().for_each(|packet| sfu.receive(now, path(1), packet));
             release(&mut sfu, now, &mut batch);

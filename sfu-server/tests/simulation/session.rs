@@ -124,7 +124,9 @@ fn a_hundred_come_and_go_and_leave_nothing() {
                 let who = world.join(config, good().loss(0.01), good().loss(0.01));
                 if present.len() > 2 {
                     // Most cameras are off.
-                    [Kind::Audio, Kind::Video].map(|kind| world.client(who).set_muted(kind, true));
+                    for kind in [Kind::Audio, Kind::Video] {
+                        world.client(who).set_muted(kind, true);
+                    }
                 }
                 present.push(who);
             } else {
