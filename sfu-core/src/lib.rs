@@ -31,4 +31,4 @@ pub mod wire;
 
 pub use drop::{Counters, DropReason};
 pub use output::{Path, Run, SendBatch};
-pub use sfu::{Sfu, SfuConfig};
+pub use sfu::{Load, Sfu, SfuConfig};

@@ -25,6 +25,10 @@ pub struct StreamRef {
     pub stream: StreamId,
 }
 
+/// A stretch of a slot's outgoing stream whose numbers have fixed offsets to one source's. Ids grow and are never reused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SegmentId(pub u32);
+
 #[derive(Clone, Copy, Debug)]
 pub struct Packet {
     pub seq: ExtSeq,

@@ -2,10 +2,11 @@
 //! of them to the part that knows; decides nothing about media itself.
 
 mod commands;
+mod load;
 mod receive;
 mod timers;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use crate::room::forward::{self, Notice};
 use crate::transport::handshake::HandshakeFactory;
 use crate::unit::{NtpTime, RoomId, Time, TrackId, TransportId};
 
+pub use self::load::Load;
 use self::timers::Timers;
 
 /// STUN responses and handshake datagrams that may wait for the next release.
@@ -49,7 +51,8 @@ pub struct Sfu {
     rng: StdRng,
     peers: Slab<Peer>,
     tracks: Tracks,
-    rooms: Map<RoomId, Room>,
+    /// In order, so that events of several rooms come in an order that the seed decides.
+    rooms: BTreeMap<RoomId, Room>,
     peers_by_id: Map<TransportId, PeerIx>,
     peers_by_ufrag: Map<String, PeerIx>,
     peers_by_remote: Map<SocketAddr, PeerIx>,
@@ -77,7 +80,7 @@ impl Sfu {
             rng: StdRng::from_seed(seed),
             peers: Slab::new(),
             tracks: Slab::new(),
-            rooms: Map::default(),
+            rooms: BTreeMap::new(),
             peers_by_id: Map::default(),
             peers_by_ufrag: Map::default(),
             peers_by_remote: Map::default(),

@@ -77,6 +77,14 @@ impl Directory {
     pub fn track_count(&self) -> usize {
         self.tracks.len()
     }
+
+    pub fn transport_count(&self) -> usize {
+        self.transports.len()
+    }
+
+    pub fn resume_token_count(&self) -> usize {
+        self.resume_tokens.len()
+    }
 }
 
 /// What a deadline ends.
@@ -107,6 +115,10 @@ impl Deadlines {
 
     pub fn next(&self) -> Option<Time> {
         self.by_time.first().map(|(at, _)| *at)
+    }
+
+    pub fn count(&self) -> usize {
+        self.by_time.len()
     }
 
     /// The next deadline that has passed.

@@ -75,6 +75,11 @@ pub struct RoomsStats {
     pub rooms: usize,
     pub participants: usize,
     pub tracks: usize,
+    pub transports: usize,
+    /// Connections that were not closed yet.
+    pub sessions: usize,
+    pub resume_tokens: usize,
+    pub deadlines: usize,
 }
 
 /// The one writer of membership and desired state of all rooms.
@@ -246,6 +251,10 @@ impl Rooms {
             rooms: self.rooms.len(),
             participants: self.rooms.values().map(Room::len).sum(),
             tracks: self.directory.track_count(),
+            transports: self.directory.transport_count(),
+            sessions: self.out.session_count(),
+            resume_tokens: self.directory.resume_token_count(),
+            deadlines: self.deadlines.count(),
         }
     }
 

@@ -148,6 +148,10 @@ impl Outbox {
         self.sessions.get(&id)?.place
     }
 
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Nothing more will come: the session has ended and is drained.
     pub fn is_ended(&self, id: SessionId) -> bool {
         !self.sessions.contains_key(&id)

@@ -160,8 +160,9 @@ impl ReceiveStream {
 
     /// Whether the source is stopped on purpose; gaps don't count then.
     pub fn set_paused(&mut self, paused: bool) {
-        self.paused = paused;
-        self.restart_gap();
+        if std::mem::replace(&mut self.paused, paused) != paused {
+            self.restart_gap();
+        }
     }
 
     /// The slot shows another source: what lies between isn't a gap.

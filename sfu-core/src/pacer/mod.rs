@@ -3,8 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::packet::StreamRef;
-use crate::subscriber::rewriter::SegmentId;
+use crate::packet::{SegmentId, StreamRef};
 use crate::unit::{ExtSeq, SlotId};
 
 /// References that may wait for one subscriber: more than a second of everything that 25 cameras send.
@@ -45,6 +44,10 @@ impl Pacer {
 
     pub fn released(&mut self) {
         self.queue.pop_front();
+    }
+
+    pub fn len(&self) -> usize {
+        self.queue.len()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -16,7 +16,7 @@ pub use bind::{Bindings, Bound};
 pub use feedback::Feedback;
 
 use crate::command::Codec;
-use crate::drop::DropReason;
+use crate::drop::{Counters, DropReason};
 use crate::packet::StreamId;
 use crate::packet::{Carried, Packet, StreamRef, TrackIx};
 use crate::publisher::nack_generator::Gap;
@@ -99,6 +99,7 @@ impl Publisher {
         now: Time,
         incoming: &Incoming<'_>,
         tracks: &mut Tracks,
+        counters: &mut Counters,
     ) -> Result<Fresh, DropReason> {
         if let Some(seq) = incoming.extensions.transport_cc {
             self.twcc.record(now, incoming.header.ssrc, seq);
@@ -106,6 +107,7 @@ impl Publisher {
         let bound = self.bindings.bind(incoming, &self.tracks, tracks)?;
         let track = tracks.get_mut(bound.track.0).ok_or(DropReason::UnknownStream)?;
         if bound.rtx {
+            counters.rtx_received += 1;
             receive_rtx(now, bound, incoming, track)
         } else {
             self.receive_media(now, bound, incoming, track)

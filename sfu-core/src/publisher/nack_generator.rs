@@ -55,14 +55,15 @@ impl Default for NackGenerator {
 }
 
 impl NackGenerator {
-    /// A packet has arrived, as itself or as RTX.
+    /// A packet has arrived as itself.
     pub fn received(&mut self, now: Time, seq: ExtSeq) -> Gap {
         let Some(highest) = self.highest else {
             self.highest = Some(seq);
             return Gap::None;
         };
         if seq <= highest {
-            self.repaired(now, seq);
+            // Reordered: says nothing about how long a repair takes.
+            self.found(seq);
             return Gap::None;
         }
         self.highest = Some(seq);
@@ -104,13 +105,18 @@ impl NackGenerator {
         self.missing.iter().map(|missing| missing.due).min()
     }
 
-    fn repaired(&mut self, now: Time, seq: ExtSeq) {
-        let Ok(at) = self.missing.binary_search_by_key(&seq, |missing| missing.seq) else { return };
-        let Some(missing) = self.missing.remove(at) else { return };
+    /// A packet has arrived as RTX.
+    pub fn repaired(&mut self, now: Time, seq: ExtSeq) {
+        let Some(missing) = self.found(seq) else { return };
         if let (Some(asked), 1) = (missing.asked, missing.tries) {
             let sample = now.since(asked).clamp(RTT_MIN, RTT_MAX);
             self.rtt = (self.rtt * 7 + sample) / 8;
         }
+    }
+
+    fn found(&mut self, seq: ExtSeq) -> Option<Missing> {
+        let at = self.missing.binary_search_by_key(&seq, |missing| missing.seq).ok()?;
+        self.missing.remove(at)
     }
 }
 

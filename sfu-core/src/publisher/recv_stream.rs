@@ -17,11 +17,17 @@ pub struct RecvStream {
     pub report: ReceiverReport,
     highest: Option<ExtSeq>,
     last_packet: Time,
+    newest_frame: Option<RtpTime>,
+    /// When the last frames began to arrive, oldest first.
+    frames: [Time; RecvStream::FRAMES],
     /// A media time and the local time at which it was captured, from the latest sender report.
     capture: Option<(RtpTime, Time)>,
 }
 
 impl RecvStream {
+    /// Frames whose arrival is remembered.
+    const FRAMES: usize = 3;
+
     pub fn new(id: StreamId, ssrc: Ssrc, kind: Kind, clock_rate: ClockRate, now: Time) -> RecvStream {
         RecvStream {
             id,
@@ -31,6 +37,8 @@ impl RecvStream {
             report: ReceiverReport::new(clock_rate),
             highest: None,
             last_packet: now,
+            newest_frame: None,
+            frames: [now; RecvStream::FRAMES],
             capture: None,
         }
     }
@@ -38,6 +46,11 @@ impl RecvStream {
     /// An original packet: counts it, whatever becomes of it.
     pub fn arrived(&mut self, now: Time, seq: ExtSeq, rtp_time: RtpTime, repairable: bool) -> Gap {
         self.last_packet = now;
+        if self.newest_frame.is_none_or(|newest| rtp_time.since(newest) > 0) {
+            self.newest_frame = Some(rtp_time);
+            let [_, second, third] = self.frames;
+            self.frames = [second, third, now];
+        }
         self.highest = self.highest.max(Some(seq));
         self.report.received(now, seq, rtp_time);
         if repairable { self.nack.received(now, seq) } else { Gap::None }
@@ -45,7 +58,12 @@ impl RecvStream {
 
     /// A repair: the original packet inside RTX.
     pub fn repaired(&mut self, now: Time, seq: ExtSeq) {
-        self.nack.received(now, seq);
+        self.nack.repaired(now, seq);
+    }
+
+    /// The highest number that has arrived.
+    pub fn highest(&self) -> Option<ExtSeq> {
+        self.highest
     }
 
     /// Which number the original sequence number of an RTX packet means; `None` before the first packet.
@@ -65,6 +83,11 @@ impl RecvStream {
 
     pub fn last_packet(&self) -> Time {
         self.last_packet
+    }
+
+    /// Whether three frames have begun to arrive since `then`.
+    pub fn has_gone_on_since(&self, then: Time) -> bool {
+        self.frames.first().is_some_and(|oldest| *oldest > then)
     }
 
     /// `rtp_time` was captured at the local time `at`.

@@ -9,7 +9,12 @@ use crate::publisher::recv_stream::RecvStream;
 use crate::unit::{Kind, LayerId, ParticipantId, Pt, RoomId, SlotId, Time};
 
 /// A layer without packets for this long no longer counts as arriving.
-pub const LAYER_SILENT: Duration = Duration::from_millis(500);
+const LAYER_SILENT: Duration = Duration::from_millis(500);
+
+/// It needn't take so long when a lower layer has gone on with three frames since: browsers drop layers from the top.
+/// Longer than a large frame's way through the publisher's pacer. A layer that comes back in time goes on as if nothing
+/// had been: slots leave it only at the lower layer's keyframe.
+const LAYER_DROPPED: Duration = Duration::from_millis(200);
 
 /// Most layers of one track (rids, or SSRCs of a SIM group).
 pub const LAYERS_MAX: usize = 3;
@@ -115,17 +120,25 @@ impl Track {
 
     /// Which layers arrive now; true when that has changed.
     pub fn refresh_arriving(&mut self, now: Time) -> bool {
-        let muted = self.spec.muted;
-        let arrives = |layer: &&Layer| {
-            !muted
-                && layer
-                    .stream
-                    .as_ref()
-                    .is_some_and(|stream| !self.is_video() || now.since(stream.last_packet()) < LAYER_SILENT)
-        };
-        let arriving: Vec<LayerId> = self.layers.iter().filter(arrives).map(|layer| layer.id).collect();
-        let changed = arriving != self.arriving;
-        self.arriving = arriving;
-        changed
+        let arrives = |layer: &&Layer| self.arrives(now, layer);
+        let arriving = || self.layers.iter().filter(arrives).map(|layer| layer.id);
+        if arriving().eq(self.arriving.iter().copied()) {
+            return false;
+        }
+        self.arriving = arriving().collect();
+        true
+    }
+
+    fn arrives(&self, now: Time, layer: &Layer) -> bool {
+        let Some(stream) = layer.stream.as_ref().filter(|_| !self.spec.muted) else { return false };
+        let last = stream.last_packet();
+        let silence = now.since(last);
+        if !self.is_video() || silence < LAYER_DROPPED {
+            return true;
+        }
+        let mut lower = self.layers.iter().filter(|other| other.id < layer.id);
+        let dropped =
+            lower.any(|other| other.stream.as_ref().is_some_and(|other| other.has_gone_on_since(last)));
+        silence < LAYER_SILENT && !dropped
     }
 }

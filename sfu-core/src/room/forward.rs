@@ -12,12 +12,17 @@
 use slab::Slab;
 
 use crate::drop::{Counters, DropReason};
+use crate::pacer::{Paced, Pacer};
 use crate::packet::PeerIx;
 use crate::peer::Peer;
+use crate::publisher::recv_stream::RecvStream;
 use crate::publisher::track::{Route, Track};
 use crate::publisher::{Fresh, Tracks};
-use crate::subscriber::slot::Offered;
+use crate::subscriber::slot::{Offered, Slot};
 use crate::unit::{LayerId, SlotId};
+
+/// Packets that may have overtaken the first one of a keyframe: a quarter of a second of 4 Mbit/s.
+const CATCH_UP_MAX: i64 = 128;
 
 /// Something about a slot that the control plane should hear.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +40,10 @@ pub fn fan_out(
     notices: &mut Vec<Notice>,
     counters: &mut Counters,
 ) {
+    let mut rest = fresh;
     for run in fresh.chunk_by(|a, b| a.source.track == b.source.track) {
+        let (pending, after) = (rest, rest.get(run.len()..).unwrap_or_default());
+        rest = after;
         let Some(ix) = run.first().map(|fresh| fresh.source.track) else { continue };
         let Some(track) = tracks.get(ix.0) else { continue };
         let mut wanted = [false; crate::publisher::track::LAYERS_MAX];
@@ -44,7 +52,7 @@ pub fn fan_out(
             let Some(peer) = peers.get_mut(route.peer.0).filter(|peer| peer.transport.is_connected()) else {
                 continue;
             };
-            let waits_for = offer_run(run, track, route, peer, notices, counters);
+            let waits_for = offer_run(pending, track, route, peer, notices, counters);
             if let Some(wanted) = waits_for.and_then(|layer| wanted.get_mut(usize::from(layer.0))) {
                 *wanted = true;
             }
@@ -60,9 +68,9 @@ pub fn fan_out(
     }
 }
 
-/// Offers one track's packets to one slot. Returns the layer whose keyframe the slot waits for.
+/// Offers one track's packets, which `pending` begins with, to one slot. Returns the layer whose keyframe the slot waits for.
 fn offer_run(
-    run: &[Fresh],
+    pending: &[Fresh],
     track: &Track,
     route: &Route,
     peer: &mut Peer,
@@ -70,7 +78,9 @@ fn offer_run(
     counters: &mut Counters,
 ) -> Option<LayerId> {
     let slot = peer.subscriber.slots.get_mut(route.slot)?;
-    for fresh in run {
+    let ix = pending.first()?.source.track;
+    let run = pending.iter().take_while(|fresh| fresh.source.track == ix);
+    for (at, fresh) in run.enumerate() {
         let Some(stream) = track.stream(fresh.source) else { continue };
         if fresh.padding_only {
             slot.absorb(fresh.source, fresh.seq);
@@ -78,8 +88,12 @@ fn offer_run(
         }
         let Some((packet, _)) = stream.store.get(fresh.seq) else { continue };
         match slot.offer(track, stream, fresh.source, packet) {
-            Offered::Queue(paced) if peer.subscriber.pacer.push(paced) => {}
-            Offered::Queue(_) => counters.drop(DropReason::PacerFull),
+            Offered::Queue(paced) => queue(paced, &mut peer.subscriber.pacer, counters),
+            Offered::Enter(paced) => {
+                queue(paced, &mut peer.subscriber.pacer, counters);
+                let later = pending.get(at + 1..).unwrap_or_default();
+                catch_up(fresh, later, track, stream, slot, &mut peer.subscriber.pacer, counters);
+            }
             Offered::TooLate => counters.drop(DropReason::TooLate),
             Offered::Skipped => {}
             Offered::Unsupported => {
@@ -98,4 +112,33 @@ fn offer_run(
         notices.push(Notice::Layer { peer: route.peer, slot: route.slot, layer });
     }
     slot.selector.waits_for()
+}
+
+/// A slot has entered a stream at `first`, and reordering has brought some of what follows before it: that was skipped
+/// when it came, and goes on now. What is still `later` will be offered in its turn.
+fn catch_up(
+    first: &Fresh,
+    later: &[Fresh],
+    track: &Track,
+    stream: &RecvStream,
+    slot: &mut Slot,
+    pacer: &mut Pacer,
+    counters: &mut Counters,
+) {
+    let ahead = stream.highest().map_or(0, |highest| highest.since(first.seq).clamp(0, CATCH_UP_MAX));
+    for seq in (1..=ahead.unsigned_abs()).map(|ahead| first.seq.plus(ahead)) {
+        if later.iter().any(|fresh| (fresh.source, fresh.seq) == (first.source, seq)) {
+            continue;
+        }
+        let Some((packet, _)) = stream.store.get(seq) else { continue };
+        if let Offered::Queue(paced) = slot.offer(track, stream, first.source, packet) {
+            queue(paced, pacer, counters);
+        }
+    }
+}
+
+fn queue(paced: Paced, pacer: &mut Pacer, counters: &mut Counters) {
+    if !pacer.push(paced) {
+        counters.drop(DropReason::PacerFull);
+    }
 }

@@ -194,26 +194,29 @@ impl Sfu {
         let track = track.filter(|(_, track)| track.room == room);
         slot.set_source(track);
         let Some((at, _)) = track else { return };
-        let waits_for = slot.selector.waits_for();
         if let Some(track) = self.tracks.get_mut(at.0) {
             track.routes.push(route);
         }
-        if let Some(layer) = waits_for {
-            self.want_keyframe(at, layer);
-        }
+        self.want_slot_keyframe(ix, id);
     }
 
     fn set_slot_layer(&mut self, transport: TransportId, id: SlotId, request: LayerRequest) {
         let Some(ix) = self.peer(transport) else { return };
         let Some(peer) = self.peers.get_mut(ix.0) else { return };
         let Some(slot) = peer.subscriber.slots.get_mut(id) else { return };
-        let source = slot.source();
-        slot.set_request(request, source.and_then(|track| self.tracks.get(track.0)));
-        let waits_for = slot.selector.waits_for();
+        slot.set_request(request, slot.source().and_then(|track| self.tracks.get(track.0)));
         if slot.selector.current().is_none() && slot.announced.take().is_some() {
             self.events.push_back(Event::SlotLayer { transport, slot: id, layer: None });
         }
-        if let (Some(track), Some(layer)) = (source, waits_for) {
+        self.want_slot_keyframe(ix, id);
+    }
+
+    /// Asks for the keyframe that a slot waits for. Not before its path stands: the answer would be lost, and the
+    /// throttle would hold back the request that counts.
+    fn want_slot_keyframe(&mut self, ix: PeerIx, id: SlotId) {
+        let peer = self.peers.get(ix.0).filter(|peer| peer.transport.is_connected());
+        let Some(slot) = peer.and_then(|peer| peer.subscriber.slots.get(id)) else { return };
+        if let (Some(track), Some(layer)) = (slot.source(), slot.selector.waits_for()) {
             self.want_keyframe(track, layer);
         }
     }

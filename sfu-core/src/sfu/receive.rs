@@ -38,7 +38,8 @@ impl Sfu {
         let ix = *self.peers_by_ufrag.get(request.local_ufrag).ok_or(DropReason::StunUnknownUser)?;
         let peer = self.peers.get_mut(ix.0).ok_or(DropReason::StunUnknownUser)?;
         let checked = peer.transport.check(now, path, &request)?;
-        if checked.new_remote {
+        // Also when it was known: a NAT may have lent the address to another transport in between.
+        if checked.owns_remote {
             self.peers_by_remote.insert(path.remote, ix);
         }
         if let Some(evicted) = checked.evicted
@@ -75,7 +76,7 @@ impl Sfu {
             header.payload(packet).and_then(|range| packet.get(range)).ok_or(DropReason::RtpMalformed)?;
         let incoming = Incoming { header: &header, index: opened.index, extensions: &extensions, payload };
         touch(peer, ix, &mut self.touched);
-        let fresh = peer.publisher.receive(now, &incoming, &mut self.tracks)?;
+        let fresh = peer.publisher.receive(now, &incoming, &mut self.tracks, &mut self.counters)?;
         while let Some(ssrc) = peer.publisher.bindings.take_forgotten() {
             peer.transport.forget(ssrc);
         }

@@ -33,6 +33,11 @@ impl Timers {
         self.tick = self.tick.min(now);
     }
 
+    /// Entries in the heap, stale ones counted.
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
     fn pop_due(&mut self, now: Time) -> Option<(Time, PeerIx, u32)> {
         let Reverse((due, ..)) = *self.peers.peek()?;
         if due > now {
@@ -110,13 +115,11 @@ impl Sfu {
             changed.push((track.spec.id, track.arriving.clone()));
             let mut wanted = Vec::new();
             for route in &track.routes {
-                let slot = self
-                    .peers
-                    .get_mut(route.peer.0)
-                    .and_then(|peer| peer.subscriber.slots.get_mut(route.slot));
-                let Some(slot) = slot else { continue };
+                let Some(peer) = self.peers.get_mut(route.peer.0) else { continue };
+                let connected = peer.transport.is_connected();
+                let Some(slot) = peer.subscriber.slots.get_mut(route.slot) else { continue };
                 slot.selector.retarget(&track.arriving);
-                wanted.extend(slot.selector.waits_for());
+                wanted.extend(slot.selector.waits_for().filter(|_| connected));
             }
             for layer in wanted {
                 track.want_keyframe(layer);

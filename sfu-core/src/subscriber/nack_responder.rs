@@ -67,7 +67,7 @@ impl NackResponder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::subscriber::rewriter::SegmentId;
+    use crate::packet::SegmentId;
     use crate::unit::ExtSeq;
 
     fn sent() -> Sent {

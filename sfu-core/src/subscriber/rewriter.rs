@@ -1,17 +1,14 @@
 //! Makes one continuous stream out of many: maps a source's sequence numbers and timestamps onto the slot's.
 //! A *segment* is a stretch of one source stream under fixed offsets; a switch of layer or publisher, a swallowed
-//! padding packet or a long gap begins the next. Doesn't know codecs, history or pacing.
+//! padding packet or a gap beyond repair begins the next. Doesn't know codecs, history or pacing.
 
-use crate::packet::StreamRef;
+use crate::guard::SealGuard;
+use crate::packet::{SegmentId, StreamRef};
 use crate::subscriber::payload_rewriter::PayloadOffsets;
 use crate::unit::{ExtSeq, RtpTime};
 
-/// A gap longer than this can't be repaired by NACK any more: it is closed instead of passed on.
+/// A gap longer than this can't be repaired by NACK any more, and would only make the receiver wait.
 const GAP_MAX: i64 = 256;
-
-/// One segment of a slot's stream. Ids grow and are never reused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SegmentId(pub u32);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
@@ -85,19 +82,31 @@ impl Rewriter {
         self.next_in = first_in;
     }
 
-    /// Maps a packet of `source`; `None` when it belongs to no segment: too old, or from before a switch.
+    /// Whether so much is missing before `seq` of the current source that NACK can't bring it back: a new segment must
+    /// begin, where decoding can.
+    pub fn is_beyond_repair(&self, seq: ExtSeq) -> bool {
+        self.newest.is_some() && seq.since(self.next_in) > GAP_MAX
+    }
+
+    /// Maps a packet of `source`; `None` when it belongs to no segment: too old, from before a switch, or beyond repair.
     pub fn map(&mut self, source: StreamRef, seq: ExtSeq) -> Option<Mapped> {
         let current = *self.current()?;
-        if !current.holds(source, seq) {
-            let older = self.segments.iter().find(|segment| segment.holds(source, seq))?;
-            return Some(Mapped { seq: older.out(seq), segment: older.id });
+        let segment = match current.holds(source, seq) {
+            true => current,
+            false => *self.segments.iter().find(|segment| segment.holds(source, seq))?,
+        };
+        let out = segment.out(seq);
+        // The guard couldn't tell whether so old a number was sealed before.
+        if self.next_out.since(out) >= SealGuard::WINDOW as i64 {
+            return None;
         }
-        if seq.since(self.next_in) > GAP_MAX {
-            self.begin(source, seq, current.ts_offset, current.payload);
-            return self.map(source, seq);
+        if segment.id == current.id {
+            if self.is_beyond_repair(seq) {
+                return None;
+            }
+            self.advance(seq, out);
         }
-        self.advance(seq, current.out(seq));
-        Some(Mapped { seq: current.out(seq), segment: current.id })
+        Some(Mapped { seq: out, segment: segment.id })
     }
 
     /// Swallows the packet `seq` of `source`: the numbers after it close up. Late ones leave their gap.
@@ -207,9 +216,12 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_beyond_repair_is_closed() {
+    fn a_gap_beyond_repair_is_closed_by_a_new_segment() {
         let mut rewriter = begun(10);
         assert_eq!(out(&mut rewriter, 1, 10), Some(100));
+        assert!(rewriter.is_beyond_repair(ExtSeq(3_000)) && !rewriter.is_beyond_repair(ExtSeq(200)));
+        assert_eq!(out(&mut rewriter, 1, 3_000), None);
+        rewriter.begin(source(1), ExtSeq(3_000), 0, PayloadOffsets::default());
         assert_eq!(out(&mut rewriter, 1, 3_000), Some(101));
     }
 

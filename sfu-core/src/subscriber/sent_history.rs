@@ -1,7 +1,7 @@
 //! Which source packet went out under which number, a few bytes each, so that a NACK can be answered from the
 //! shared packet store. Knows no payload.
 
-use crate::subscriber::rewriter::SegmentId;
+use crate::packet::SegmentId;
 use crate::unit::{ExtSeq, Time};
 
 /// One packet that was sent.

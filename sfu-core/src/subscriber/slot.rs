@@ -40,6 +40,8 @@ struct LastOut {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Offered {
     Queue(Paced),
+    /// The first packet of a switch: what follows it in its stream may have come before it.
+    Enter(Paced),
     /// Another layer, or waiting for a keyframe.
     Skipped,
     /// From before a switch, or too late for the rewriter.
@@ -142,18 +144,24 @@ impl Slot {
         if self.out_format(packet.format).is_none() {
             return Offered::Unsupported;
         }
+        let mut enters = false;
         match self.selector.select(source.layer, packet.descriptor.is_keyframe_start()) {
             Selection::Skip => return Offered::Skipped,
-            Selection::Forward if self.continues(source) => {}
-            // The layer has begun a new stream, or audio went on after a mute: enter it like a switch.
+            Selection::Forward if self.continues(source, packet.seq) => {}
+            // The layer has begun a new stream or lost too much, or audio went on after a mute: enter it like a switch.
             Selection::Forward if !packet.descriptor.is_keyframe_start() => {
                 self.selector.reset();
                 return Offered::Skipped;
             }
-            Selection::Forward | Selection::Switch => self.enter(track, stream, source, packet),
+            Selection::Forward | Selection::Switch => {
+                self.enter(track, stream, source, packet);
+                enters = true;
+            }
         }
-        match self.rewriter.map(source, packet.seq) {
-            Some(mapped) => self.remember(source, packet, mapped),
+        let mapped = self.rewriter.map(source, packet.seq);
+        match mapped.and_then(|mapped| self.remember(source, packet, mapped)) {
+            Some(paced) if enters => Offered::Enter(paced),
+            Some(paced) => Offered::Queue(paced),
             None => Offered::TooLate,
         }
     }
@@ -175,8 +183,9 @@ impl Slot {
         Some(last.rtp_time_out.plus(clock_rate.ticks(now.since(last.received))))
     }
 
-    fn continues(&self, source: StreamRef) -> bool {
+    fn continues(&self, source: StreamRef, seq: ExtSeq) -> bool {
         self.rewriter.current().is_some_and(|segment| segment.source == source)
+            && !self.rewriter.is_beyond_repair(seq)
     }
 
     /// Begins a segment at `packet`: numbers, timestamps and picture ids go on from the last ones.
@@ -196,8 +205,8 @@ impl Slot {
         self.selector.switched(source.layer);
     }
 
-    fn remember(&mut self, source: StreamRef, packet: &Packet, mapped: Mapped) -> Offered {
-        let Some(segment) = self.rewriter.segment(mapped.segment) else { return Offered::TooLate };
+    fn remember(&mut self, source: StreamRef, packet: &Packet, mapped: Mapped) -> Option<Paced> {
+        let segment = self.rewriter.segment(mapped.segment)?;
         let newest = mapped.seq.next() == self.rewriter.next_out();
         self.payload.sent(segment.payload, &packet.descriptor);
         if newest {
@@ -217,7 +226,7 @@ impl Slot {
                 at: packet.received,
             });
         }
-        Offered::Queue(Paced {
+        Some(Paced {
             slot: self.spec.id,
             source,
             source_seq: packet.seq,

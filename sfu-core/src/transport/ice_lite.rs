@@ -41,8 +41,8 @@ pub enum Consent {
 #[derive(Debug)]
 pub struct Checked {
     pub response: Vec<u8>,
-    /// The address is new to this transport.
-    pub new_remote: bool,
+    /// The address belongs to this transport from now on; not so when only a role conflict was told.
+    pub owns_remote: bool,
     /// An address that had to make room for it.
     pub evicted: Option<SocketAddr>,
 }
@@ -106,20 +106,20 @@ impl IceLite {
         }
         if request.controlled {
             let response = request.role_conflict(&credentials.pwd);
-            return Ok(Checked { response, new_remote: false, evicted: None });
+            return Ok(Checked { response, owns_remote: false, evicted: None });
         }
         let response = request.success(&credentials.pwd, path.remote);
-        let (new_remote, evicted) = self.validate(now, path)?;
+        let evicted = self.validate(now, path)?;
         self.last_check = now;
         self.select(now, path, request.use_candidate);
-        Ok(Checked { response, new_remote, evicted })
+        Ok(Checked { response, owns_remote: true, evicted })
     }
 
-    /// Remembers the path as valid; says whether its remote address is new, and which one was forgotten for it.
-    fn validate(&mut self, now: Time, path: Path) -> Result<(bool, Option<SocketAddr>), DropReason> {
+    /// Remembers the path as valid; returns the remote address that was forgotten for it.
+    fn validate(&mut self, now: Time, path: Path) -> Result<Option<SocketAddr>, DropReason> {
         if let Some(valid) = self.valid.iter_mut().find(|valid| valid.path == path) {
             valid.last_check = now;
-            return Ok((false, None));
+            return Ok(None);
         }
         let mut evicted = None;
         if self.valid.len() == PATHS_MAX {
@@ -130,9 +130,8 @@ impl IceLite {
             let old = self.valid.swap_remove(at).path.remote;
             evicted = (!self.knows(old)).then_some(old);
         }
-        let new_remote = !self.knows(path.remote);
         self.valid.push(ValidPath { path, last_check: now });
-        Ok((new_remote, evicted))
+        Ok(evicted)
     }
 
     fn knows(&self, remote: SocketAddr) -> bool {
