@@ -341,10 +341,10 @@ fn a_thousand_joins_and_leaves_leave_nothing_behind() {
         watcher.sections.len()
     );
     assert_eq!(rooms.stats().participants, 6);
-    for (session, _) in present {
+    for session in present.into_iter().map(|(session, _)| session).chain([watcher_session]) {
         rooms.receive(Time::from_millis(1_000_000), session, ClientMessage::Leave);
+        rooms.connection_lost(Time::from_millis(1_000_000), session);
     }
-    rooms.receive(Time::from_millis(1_000_000), watcher_session, ClientMessage::Leave);
     while let Some((_, command)) = rooms.poll_command() {
         worker.apply(command);
     }
