@@ -25,7 +25,7 @@ pub enum Command {
     /// A muted track's RTP stops at the door.
     SetTrackMuted { track: TrackId, muted: bool },
     /// Adds a slot, or replaces the description of the one with this id (its sequence numbers go on).
-    /// The SSRCs of a new slot must never have been used on this transport: numbers would begin anew under the same
+    /// A new slot whose SSRCs were used on this transport before is refused: numbers would begin anew under the same
     /// key, and a repeated index gives the key away.
     SetSlot { transport: TransportId, slot: SlotSpec },
     /// Removes a slot.

@@ -4,6 +4,7 @@
 use rand::Rng;
 
 use crate::command::{Command, LayerRequest, OpenTransport, SlotSpec, TrackSpec};
+use crate::drop::DropReason;
 use crate::event::{CloseReason, Event};
 use crate::packet::{PeerIx, TrackIx};
 use crate::peer::Peer;
@@ -49,7 +50,7 @@ impl Sfu {
                 if let Some(ix) = self.peer(transport)
                     && let Some(peer) = self.peers.get_mut(ix.0)
                 {
-                    peer.subscriber.slots.remove(slot);
+                    peer.subscriber.slots.retire(slot);
                 }
             }
             Command::SetSlotSource { transport, slot, source } => {
@@ -165,12 +166,14 @@ impl Sfu {
         let Some(ix) = self.peer(transport) else { return };
         let (first, rtx_first) = (SeqNo(self.rng.random::<u16>() >> 1), SeqNo(self.rng.random::<u16>() >> 1));
         let Some(peer) = self.peers.get_mut(ix.0) else { return };
-        match peer.subscriber.slots.get_mut(spec.id) {
-            Some(slot) => {
-                let source = slot.source().and_then(|track| self.tracks.get(track.0));
-                slot.update(spec, source);
-            }
-            None => peer.subscriber.slots.insert(Slot::new(spec, first, rtx_first)),
+        if let Some(slot) = peer.subscriber.slots.get_mut(spec.id) {
+            let source = slot.source().and_then(|track| self.tracks.get(track.0));
+            slot.update(spec, source);
+        } else if peer.subscriber.slots.uses(&spec) {
+            // A second count under one SSRC would seal its indices again.
+            self.counters.drop(DropReason::SealedBefore);
+        } else {
+            peer.subscriber.slots.insert(Slot::new(spec, first, rtx_first));
         }
     }
 

@@ -12,10 +12,12 @@ mod sender_report;
 
 use std::time::Duration;
 
+use crate::command::SlotSpec;
 use crate::drop::{Counters, DropReason};
 use crate::pacer::{Paced, Pacer};
 use crate::packet::TrackIx;
 use crate::publisher::Tracks;
+use crate::subscriber::sent_history::SentHistory;
 use crate::subscriber::slot::Slot;
 use crate::unit::{LayerId, NtpTime, SeqNo, SlotId, Ssrc, Time, TwccSeq};
 use crate::wire::rtcp::ReportBlock;
@@ -50,8 +52,17 @@ impl Slots {
         }
     }
 
-    pub fn remove(&mut self, id: SlotId) -> Option<Box<Slot>> {
-        self.0.get_mut(usize::from(id.0))?.take()
+    /// Silences a slot for good. Its numbers stay, so that one that takes its id or SSRC can't begin them anew.
+    pub fn retire(&mut self, id: SlotId) {
+        if let Some(slot) = self.get_mut(id) {
+            slot.history = SentHistory::default();
+        }
+    }
+
+    /// Whether a slot, past or present, has one of the SSRCs of `spec`.
+    pub fn uses(&self, spec: &SlotSpec) -> bool {
+        let ssrcs = |spec: &SlotSpec| [Some(spec.ssrc), spec.rtx_ssrc].into_iter().flatten();
+        self.iter().any(|slot| ssrcs(&slot.spec).any(|used| ssrcs(spec).any(|ssrc| ssrc == used)))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Slot> {
