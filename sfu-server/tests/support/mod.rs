@@ -82,6 +82,18 @@ impl Quality {
         page.eval(&format!("probe.quality({})", seconds * 1000.0)).await
     }
 
+    /// Measures until the gates hold, in one window of several.
+    pub async fn holds(
+        page: &Page,
+        seconds: f64,
+        who: &str,
+        expected_ids: &[u8],
+        source_fps: f64,
+    ) -> Result<(), String> {
+        in_some_window(async || Quality::measure(page, seconds).await?.check(who, expected_ids, source_fps))
+            .await
+    }
+
     /// The gates: the right pictures and no other, moving at nine tenths of the source's rate, none frozen; sound in
     /// which less than one sample in a hundred is made up.
     pub fn check(&self, who: &str, expected_ids: &[u8], source_fps: f64) -> Result<(), String> {
@@ -129,4 +141,21 @@ impl Quality {
         }
         Ok(())
     }
+}
+
+/// Windows that a measurement may take. Browsers fill a machine of two cores: a page that its machine let wait for a
+/// moment fails one window, a fault of the server fails them all.
+const WINDOWS: usize = 4;
+
+/// Repeats a measurement until it passes, at most [`WINDOWS`] times. What the others lacked is printed.
+pub async fn in_some_window(measure: impl AsyncFn() -> Result<(), String>) -> Result<(), String> {
+    let mut outcome = Ok(());
+    for window in 1..=WINDOWS {
+        outcome = measure().await;
+        match &outcome {
+            Ok(()) => break,
+            Err(error) => println!("window {window}: {}", error.lines().next().unwrap_or_default()),
+        }
+    }
+    outcome
 }
