@@ -209,8 +209,10 @@ async fn ten_pages_agree(pages: &[Page]) -> Result<(), String> {
 fn latecomer_while_nine_watch() {
     browser_test("latecomer_while_nine_watch", async {
         let server = Server::start().await;
-        let browser = Browser::launch(None).await?;
-        let speaker = join_painted(&browser, &server.url("late", "speaker"), 1, (320, 180), 30).await?;
+        // A capture file keeps its pace whatever the speaker's page is doing.
+        let camera = Camera::of(1, 160, 90)?;
+        let browser = Browser::launch(Some(&camera.0)).await?;
+        let speaker = browser.open(&server.url("late", "speaker"), &[PROBE]).await?;
         let mut watchers = Vec::new();
         for number in 1..=9 {
             let url = format!("{}&video=0&audio=0", server.url("late", &format!("w{number}")));
@@ -242,7 +244,8 @@ async fn a_join_is_not_noticed(browser: &Browser, server: &Server, watchers: &[P
     let (during, ()) = (during?, late?);
     println!("worst frame gap of the watchers: {quiet:.0} ms without, {during:.0} ms with a latecomer");
     latecomer.close().await?;
-    if during > 100.0 {
+    // Ten pages on two cores miss frames without anybody joining: that much is not the join's.
+    if during > f64::max(100.0, 1.5 * quiet) {
         return Err(format!("a frame gap of {during:.0} ms (without the join {quiet:.0})"));
     }
     Ok(())
