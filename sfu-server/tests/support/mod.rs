@@ -90,8 +90,14 @@ impl Quality {
         expected_ids: &[u8],
         source_fps: f64,
     ) -> Result<(), String> {
-        in_some_window(async || Quality::measure(page, seconds).await?.check(who, expected_ids, source_fps))
-            .await
+        in_some_window(async || {
+            let quality = Quality::measure(page, seconds).await?;
+            for VideoQuality { fps, width, .. } in &quality.video {
+                println!("{who} sees {fps:.1} frames a second at width {width}");
+            }
+            quality.check(who, expected_ids, source_fps)
+        })
+        .await
     }
 
     /// The gates: the right pictures and no other, moving at nine tenths of the source's rate, none frozen; sound in
