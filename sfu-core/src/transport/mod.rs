@@ -11,7 +11,7 @@ use crate::event::CloseReason;
 use crate::output::{Path, SendBatch};
 use crate::transport::handshake::{Handshake, HandshakeEvent, HandshakeFactory, SrtpKeys};
 use crate::transport::ice_lite::{Checked, IceLite};
-use crate::transport::srtp::{SrtpDrop, SrtpReceiver, SrtpSender, Unprotected};
+use crate::transport::srtp::{SrtpReceiver, SrtpSender, Unprotected};
 use crate::unit::{ExtSeq, Ssrc, Time};
 use crate::wire::rtp::RtpHeader;
 use crate::wire::stun::BindingRequest;
@@ -33,7 +33,6 @@ struct Srtp {
 #[derive(Debug)]
 pub struct Transport {
     pub ice: IceLite,
-    remote: Option<RemoteTransport>,
     handshake: Option<Box<dyn Handshake>>,
     started: bool,
     srtp: Option<Srtp>,
@@ -41,23 +40,16 @@ pub struct Transport {
 
 impl Transport {
     pub fn new(now: Time, open: &OpenTransport) -> Transport {
-        Transport {
-            ice: IceLite::new(now, open.local.clone()),
-            remote: None,
-            handshake: None,
-            started: false,
-            srtp: None,
-        }
+        Transport { ice: IceLite::new(now, open.local.clone()), handshake: None, started: false, srtp: None }
     }
 
     /// The peer's description: for the first time, or with new credentials after an ICE restart. The DTLS association
     /// belongs to the first one.
     pub fn set_remote(&mut self, now: Time, remote: RemoteTransport, handshakes: &dyn HandshakeFactory) {
-        self.ice.set_remote(remote.ice.clone());
+        self.ice.set_remote(remote.ice);
         if self.handshake.is_none() {
             self.handshake = Some(handshakes.create(now, remote.dtls_role, &remote.fingerprints));
         }
-        self.remote = Some(remote);
         self.start_handshake(now);
     }
 
@@ -147,13 +139,13 @@ impl Transport {
         packet: &mut [u8],
     ) -> Result<Unprotected, DropReason> {
         let srtp = self.srtp.as_mut().ok_or(DropReason::SrtpTooEarly)?;
-        srtp.receiver.unprotect_rtp(header, packet).map_err(reason)
+        srtp.receiver.unprotect_rtp(header, packet).map_err(DropReason::from)
     }
 
     /// Opens a compound in place; returns its length.
     pub fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, DropReason> {
         let srtp = self.srtp.as_mut().ok_or(DropReason::SrtpTooEarly)?;
-        srtp.receiver.unprotect_rtcp(packet).map_err(reason)
+        srtp.receiver.unprotect_rtcp(packet).map_err(DropReason::from)
     }
 
     /// Forgets the receive state of an SSRC that is no longer used.
@@ -177,14 +169,14 @@ impl Transport {
         packet: &mut [u8],
     ) -> Result<(), DropReason> {
         let srtp = self.srtp.as_ref().ok_or(DropReason::SrtpTooEarly)?;
-        srtp.sender.seal_rtp(ssrc, index, header_len, packet).map_err(reason)
+        srtp.sender.seal_rtp(ssrc, index, header_len, packet).map_err(DropReason::from)
     }
 
     /// Seals a compound and puts it into `batch`, which has room.
     pub fn send_rtcp(&mut self, mut compound: Vec<u8>, batch: &mut SendBatch) -> Result<(), DropReason> {
         let path = self.ice.selected().ok_or(DropReason::SrtpTooEarly)?;
         let srtp = self.srtp.as_mut().ok_or(DropReason::SrtpTooEarly)?;
-        srtp.sender.seal_rtcp(&mut compound).map_err(reason)?;
+        srtp.sender.seal_rtcp(&mut compound).map_err(DropReason::from)?;
         if batch.push(path, &compound) { Ok(()) } else { Err(DropReason::TooLarge) }
     }
 }
@@ -192,16 +184,5 @@ impl Transport {
 impl Srtp {
     fn new(keys: &SrtpKeys) -> Option<Srtp> {
         Some(Srtp { sender: SrtpSender::new(keys).ok()?, receiver: SrtpReceiver::new(keys).ok()? })
-    }
-}
-
-fn reason(drop: SrtpDrop) -> DropReason {
-    match drop {
-        SrtpDrop::Malformed => DropReason::SrtpMalformed,
-        SrtpDrop::AuthFailed => DropReason::SrtpAuthFailed,
-        SrtpDrop::Replayed => DropReason::SrtpReplayed,
-        SrtpDrop::TooOld => DropReason::SrtpTooOld,
-        SrtpDrop::TooManySsrcs => DropReason::SrtpTooManySsrcs,
-        SrtpDrop::IndexExhausted => DropReason::SrtpIndexExhausted,
     }
 }
