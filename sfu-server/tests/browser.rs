@@ -81,7 +81,7 @@ fn every_page_of_a_browser_keeps_its_pace() {
         let server = Server::start().await;
         let camera = Camera::of(21, 640, 360)?;
         let browser = Browser::launch(Some(&camera.0)).await?;
-        let url = format!("http://127.0.0.1:{}/?room=lobby", server.http_port);
+        let url = format!("http://127.0.0.1:{}/conference?room=lobby", server.http_port);
         let mut pages = Vec::new();
         for _ in 0..4 {
             pages.push(browser.open(&url, &[PROBE]).await?);

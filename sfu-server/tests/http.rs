@@ -12,20 +12,21 @@ use serde_json::json;
 #[tokio::test]
 async fn the_page_is_at_the_root_and_at_every_room() {
     let server = TestServer::start().await;
-    for path in ["/", "/room/standup", "/room/caf%C3%A9%20%2F%20bar"] {
+    for path in ["/", "/conference?room=standup", "/room/standup", "/room/caf%C3%A9%20%2F%20bar"] {
         let response = server.get(path, &[]).await;
         assert_eq!(response.status, 200, "{path}");
         assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
         assert!(response.body.starts_with(b"<!doctype html>"), "{path}");
     }
     for (path, kind) in
-        [("app.js", "text/javascript"), ("style.css", "text/css"), ("icon.svg", "image/svg+xml")]
+        [("conference.js", "text/javascript"), ("base.css", "text/css"), ("icons.svg", "image/svg+xml")]
     {
         let response = server.get(&format!("/assets/{path}"), &[]).await;
         assert_eq!(response.status, 200, "{path}");
         assert!(response.header("content-type").unwrap().starts_with(kind), "{path}");
     }
-    for path in ["/nothing", "/assets/nothing.js", "/assets/../Cargo.toml", "/assets/index.html", "/room/a/b"]
+    for path in
+        ["/nothing", "/assets/nothing.js", "/assets/../Cargo.toml", "/assets/conference.html", "/room/a/b"]
     {
         assert_eq!(server.get(path, &[]).await.status, 404, "{path}");
     }

@@ -1,4 +1,4 @@
-//! The HTTP rim: the page, the WebSocket of the signalling protocol, and the checks of orchestrators. It knows requests
+//! The HTTP rim: the pages, the WebSocket of the signalling protocol, and the checks of orchestrators. It knows requests
 //! and headers; what messages mean is the control plane's business.
 
 mod health;
@@ -63,8 +63,9 @@ impl App {
 /// All that the server answers.
 pub fn router(app: App) -> Router {
     Router::new()
-        .route("/", get(page::index))
-        .route("/room/{name}", get(page::index))
+        .route("/", get(page::conference))
+        .route("/conference", get(page::conference))
+        .route("/room/{name}", get(page::conference))
         .route("/assets/{name}", get(page::asset))
         .route("/ws", get(ws::upgrade))
         .route("/healthz", get(health::healthz))

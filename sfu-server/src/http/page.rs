@@ -1,4 +1,4 @@
-//! The conference page and its parts, embedded in the binary. Knows files and caching, nothing of what the page does.
+//! The pages and their parts, embedded in the binary. Knows files and caching, nothing of what the pages do.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
@@ -26,16 +26,21 @@ macro_rules! embed {
 /// Every file of `web/`; a test compares it with the directory.
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     let files = embed![
-        "app.js",
+        "base.css",
         "call.js",
+        "conference.css",
+        "conference.html",
+        "conference.js",
         "devices.js",
         "icon.svg",
-        "index.html",
+        "icons.svg",
         "layers.js",
         "layout.js",
+        "links.js",
         "lobby.js",
         "local.js",
         "notices.js",
+        "overlay.js",
         "peer.js",
         "picker.js",
         "room.js",
@@ -43,7 +48,6 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         "signal.js",
         "sound.js",
         "stats.js",
-        "style.css",
         "support.js",
         "tile.js",
     ];
@@ -68,15 +72,15 @@ fn etag(bytes: &[u8]) -> String {
     format!("\"{:016x}\"", hasher.finish())
 }
 
-/// The page, at `/` and at the address of every room.
-pub async fn index(headers: HeaderMap) -> Response {
-    serve("index.html", &headers)
+/// The conference page; the script in it reads the room from the address.
+pub async fn conference(headers: HeaderMap) -> Response {
+    serve("conference.html", &headers)
 }
 
-/// A part of the page.
+/// A part of a page.
 pub async fn asset(Path(name): Path<String>, uri: Uri, headers: HeaderMap) -> Response {
-    // The page itself has addresses of its own.
-    if name == "index.html" {
+    // Pages have addresses of their own.
+    if name.ends_with(".html") {
         tracing::debug!(%uri, "no such asset");
         return StatusCode::NOT_FOUND.into_response();
     }
@@ -115,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_of_the_page_is_embedded_with_its_type() {
+    fn every_file_of_the_pages_is_embedded_with_its_type() {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/web");
         let mut files: Vec<String> = std::fs::read_dir(directory)
             .unwrap()
@@ -132,8 +136,8 @@ mod tests {
 
     #[test]
     fn browsers_run_modules_only_with_their_type() {
-        assert_eq!(content_type("app.js"), "text/javascript; charset=utf-8");
-        assert_eq!(content_type("style.css"), "text/css; charset=utf-8");
+        assert_eq!(content_type("conference.js"), "text/javascript; charset=utf-8");
+        assert_eq!(content_type("base.css"), "text/css; charset=utf-8");
     }
 
     #[test]

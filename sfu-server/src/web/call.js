@@ -4,9 +4,10 @@
 import { canShareScreen, openScreen } from './devices.js';
 import { LayerPreferences } from './layers.js';
 import { gridLayout, pairLayout, stageLayout } from './layout.js';
+import { receivedLines, sentLines } from './overlay.js';
 import { Speakers } from './sound.js';
 import { StatsReader } from './stats.js';
-import { Tile, receivedLines, sentLines } from './tile.js';
+import { Tile } from './tile.js';
 
 const TICK_MS = 1000;
 const RENDER_SPACING_MS = 50;
@@ -37,7 +38,7 @@ export class CallView extends EventTarget {
   #sync = Promise.resolve();
   #closing = new AbortController();
 
-  /// `page`: the elements by name. See app.js.
+  /// `page`: the elements by name. See conference.js.
   constructor({ page, session, local, toasts, announcer }) {
     super();
     this.#page = page;

@@ -1,11 +1,9 @@
 // The page before the call: name, room, a look in the mirror, devices, and what is wrong with them.
 
 import { canCapture, meterLevel } from './devices.js';
+import { suggestRoom } from './links.js';
 import { wordsFor } from './notices.js';
 import { DevicePicker } from './picker.js';
-
-const ADJECTIVES = ['amber', 'brisk', 'calm', 'dusty', 'early', 'fern', 'golden', 'quiet', 'river', 'silver', 'tidy', 'warm'];
-const NOUNS = ['anchor', 'birch', 'cedar', 'comet', 'harbor', 'heron', 'lantern', 'meadow', 'otter', 'piano', 'sparrow', 'window'];
 
 /// Events: `join` (detail: {room, name}).
 export class Lobby extends EventTarget {
@@ -112,9 +110,4 @@ export async function openWanted(local, want) {
     want.audio ? local.turn('microphone', true) : null,
     want.video ? local.turn('camera', true) : null,
   ]);
-}
-
-function suggestRoom() {
-  const pick = (list) => list[Math.floor(Math.random() * list.length)];
-  return `${pick(ADJECTIVES)}-${pick(NOUNS)}-${10 + Math.floor(Math.random() * 90)}`;
 }

@@ -1,9 +1,6 @@
 // One rectangle of the call: a person's picture or avatar, or a shared screen, with name, badges and the overlay of
 // numbers. It shows what it is given and knows neither the room nor the connection.
 
-import { bitrateText } from './stats.js';
-
-const LAYER_NAMES = ['low', 'medium', 'high'];
 const WHY_EMPTY = {
   keyframe: 'starting…',
   no_source: 'waiting…',
@@ -108,7 +105,7 @@ export class Tile extends EventTarget {
     const muted = icon('mic-off', 'tile-muted');
     const name = make('span', 'tile-name');
     const badge = make('div', 'tile-badge');
-    const overlay = make('pre', 'tile-overlay');
+    const overlay = make('pre', 'overlay');
     const pin = make('button', 'tile-pin');
     pin.type = 'button';
     pin.title = 'Enlarge';
@@ -141,52 +138,15 @@ export class Tile extends EventTarget {
   }
 }
 
-/// The overlay's lines for a picture or sound that is received.
-export function receivedLines(video, audio, layer, rttMs) {
-  const lines = [];
-  if (video) {
-    const size = video.frameWidth ? `${video.frameWidth}×${video.frameHeight}` : 'no picture';
-    lines.push(`${video.codec ?? '–'} ${size} @ ${Math.round(video.framesPerSecond ?? 0)}`);
-    lines.push(`layer ${layerText(layer)} · ${bitrateText(video.bitrate)}`);
-    lines.push(`loss ${video.lossPercent.toFixed(1)} % · rtt ${rttMs ?? '–'} ms`);
-    const frozen = video.totalFreezesDuration ?? 0;
-    lines.push(`freezes ${video.freezeCount ?? 0}${frozen ? ` (${frozen.toFixed(1)} s)` : ''}`);
-  }
-  if (audio) lines.push(`${audio.codec ?? '–'} ${bitrateText(audio.bitrate)} · loss ${audio.lossPercent.toFixed(1)} %`);
-  return lines;
-}
-
-/// The overlay's lines for what is sent, one per layer.
-export function sentLines(layers, audio, rttMs) {
-  const lines = [];
-  for (const layer of layers ?? []) {
-    if (!layer.active || !layer.frameWidth) continue;
-    const name = layer.rid ? `${layer.rid} ` : '';
-    lines.push(
-      `${name}${layer.codec ?? '–'} ${layer.frameWidth}×${layer.frameHeight} @ ${Math.round(layer.framesPerSecond ?? 0)} · ${bitrateText(layer.bitrate)}`,
-    );
-  }
-  const limit = layers?.find((layer) => layer.limitedBy !== 'none')?.limitedBy;
-  if (limit) lines.push(`limited by ${limit}`);
-  if (audio?.length) lines.push(`${audio[0].codec ?? '–'} ${bitrateText(audio[0].bitrate)}`);
-  lines.push(`rtt ${rttMs ?? '–'} ms`);
-  return lines;
-}
-
-/// An icon of the sprite in index.html.
+/// An icon of icons.svg.
 export function icon(name, className = '') {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   svg.setAttribute('class', `icon ${className}`);
   svg.setAttribute('aria-hidden', 'true');
   const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
-  use.setAttribute('href', `#icon-${name}`);
+  use.setAttribute('href', `/assets/icons.svg#${name}`);
   svg.append(use);
   return svg;
-}
-
-function layerText(layer) {
-  if (!layer) return '–';
-  return layer.layer === null ? (layer.reason ?? 'none') : LAYER_NAMES[layer.layer];
 }
 
 function initials(name) {

@@ -77,7 +77,7 @@ impl Drop for Server {
 }
 
 pub fn page_url(http_port: u16, room: &str, name: &str) -> String {
-    format!("http://127.0.0.1:{http_port}/?room={room}&name={name}&identity={name}&autojoin=1")
+    format!("http://127.0.0.1:{http_port}/conference?room={room}&name={name}&identity={name}&autojoin=1")
 }
 
 fn free_ports() -> (u16, u16) {

@@ -1,11 +1,12 @@
-// Entry point: which of the three views is shown (lobby, call, ended), what the address asks for, the keyboard, and the
-// read-only `window.sfu`.
+// The conference page's entry point: which of the three views is shown (lobby, call, ended), what the address asks for,
+// the keyboard, and the read-only `window.sfu`.
 //
-// Address: `/?room=standup` or `/room/standup`, and for tests and kiosks
+// Address: `/room/standup` or `/conference?room=standup`, and for tests and kiosks
 //   name=Ann        prefilled name            identity=ann   who one is to the server (default: one per tab)
 //   autojoin=1      no lobby                  video=0|1, audio=0|1   what is captured (default 1)
 
 import { CallView } from './call.js';
+import { copyLink, linksOf } from './links.js';
 import { Lobby, openWanted } from './lobby.js';
 import { LocalMedia, recall, remember } from './local.js';
 import { Announcer, Banner, Toasts, wordsFor } from './notices.js';
@@ -61,7 +62,7 @@ function join({ room, name }) {
   asked.room = room;
   asked.name = name;
   remember('sfu.name', name);
-  if (!asked.autojoin) history.replaceState(null, '', `/room/${encodeURIComponent(room)}`);
+  if (!asked.autojoin) history.replaceState(null, '', linksOf(room).conference);
   setTitle(room);
   lobby.close();
   $('ended').hidden = true;
@@ -135,7 +136,8 @@ function wireDock() {
   });
   $('unlock').addEventListener('click', () => call?.unlockSound());
   for (const button of document.querySelectorAll('[data-copy-link]')) {
-    button.addEventListener('click', () => void copyLink());
+    const said = 'Link copied. Send it to whoever should join.';
+    button.addEventListener('click', () => void copyLink(linksOf(asked.room).conference, said, toasts, announcer));
   }
 }
 
@@ -173,18 +175,6 @@ function onKey(event) {
   if (!action) return;
   event.preventDefault();
   action();
-}
-
-async function copyLink() {
-  const link = `${location.origin}/room/${encodeURIComponent(asked.room)}`;
-  try {
-    await navigator.clipboard.writeText(link);
-    toasts.show('Link copied. Send it to whoever should join.');
-    announcer.say('Link copied');
-  } catch {
-    // Without a secure context there is no clipboard: show the link so that it can be copied by hand.
-    toasts.show(link, { ms: 15_000 });
-  }
 }
 
 function readAddress() {
