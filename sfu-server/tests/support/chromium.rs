@@ -65,9 +65,21 @@ impl Browser {
     /// `camera`: a y4m file that every page's camera plays in a loop; without one the pages' script brings a picture.
     pub async fn launch(camera: Option<&Path>) -> Result<Self, String> {
         let executable = find().ok_or("no Chromium on this machine")?;
+        Self::start(Command::new(executable), camera).await
+    }
+
+    /// A browser that gets only the processor time that nobody else wants: what its pages do to other pages, they do
+    /// through the server.
+    pub async fn launch_idle() -> Result<Self, String> {
+        let executable = find().ok_or("no Chromium on this machine")?;
+        let mut command = Command::new("chrt");
+        command.args(["--idle", "0"]).arg(executable);
+        Self::start(command, None).await
+    }
+
+    async fn start(mut command: Command, camera: Option<&Path>) -> Result<Self, String> {
         let profile = scratch_path("profile");
         std::fs::create_dir_all(&profile).map_err(|error| error.to_string())?;
-        let mut command = Command::new(executable);
         command.args(FLAGS).arg(format!("--user-data-dir={}", profile.display()));
         if let Some(file) = camera {
             command.arg(format!("--use-file-for-fake-video-capture={}", file.display()));
