@@ -322,6 +322,9 @@ fn mute_and_unmute() {
             if quiet.video.iter().any(|video| video.fps > 0.0) {
                 return Err(format!("frames of a muted camera: {quiet:#?}"));
             }
+            if quiet.audio.iter().any(|audio| audio.concealed < audio.samples) {
+                return Err(format!("sound of a muted microphone: {quiet:#?}"));
+            }
             ann.eval::<()>("document.getElementById('toggle-camera').click()").await?;
             ann.eval::<()>("document.getElementById('toggle-microphone').click()").await?;
             bob.until("sfu.participants[0].tracks.every((track) => !track.muted)", SOON).await?;

@@ -36,6 +36,9 @@ use crate::unit::Time;
 /// second of black picture for one lost datagram.
 const FIRST_RETRANSMISSION: Duration = Duration::from_millis(100);
 
+/// The same for our ClientHello. FFmpeg's server ignores the first that reaches it, so that one lost costs two waits.
+const FIRST_RETRANSMISSION_AS_CLIENT: Duration = Duration::from_millis(50);
+
 /// Datagrams of a handshake: what every path of WebRTC carries.
 const MTU: usize = 1_200;
 
@@ -95,8 +98,8 @@ impl DtlsFactory {
     /// `base` is the instant of [`Time::ZERO`]: the libraries speak [`Instant`].
     pub fn new(identity: DtlsIdentity, base: Instant) -> Result<DtlsFactory, HandshakeError> {
         let rtc_identity = RtcIdentity::new(&identity)?;
-        let dimpl_config = dimpl_backend::config()?;
-        Ok(DtlsFactory { shared: Arc::new(Shared { identity, base, dimpl_config, rtc_identity }) })
+        let dimpl_configs = dimpl_backend::Configs::new()?;
+        Ok(DtlsFactory { shared: Arc::new(Shared { identity, base, dimpl_configs, rtc_identity }) })
     }
 
     /// Our certificate.
@@ -115,7 +118,7 @@ impl HandshakeFactory for DtlsFactory {
 struct Shared {
     identity: DtlsIdentity,
     base: Instant,
-    dimpl_config: Arc<dimpl::Config>,
+    dimpl_configs: dimpl_backend::Configs,
     rtc_identity: RtcIdentity,
 }
 

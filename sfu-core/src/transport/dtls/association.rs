@@ -307,7 +307,7 @@ fn dimpl(shared: &Shared, role: DtlsRole, version: Version, now: Instant) -> Box
         certificate: shared.identity.certificate().to_vec(),
         private_key: shared.identity.private_key().to_vec(),
     };
-    Box::new(DimplBackend::new(&shared.dimpl_config, certificate, role, version, now))
+    Box::new(DimplBackend::new(&shared.dimpl_configs, certificate, role, version, now))
 }
 
 /// Why a peer gives up (RFC 5246 §7.2.2), as far as somebody can do something about it.

@@ -12,7 +12,7 @@ use dimpl::{
 
 use super::backend::{Backend, Output, srtp_keys};
 use super::inbound::{Sifted, renumber_plaintext};
-use super::{FIRST_RETRANSMISSION, MTU};
+use super::{FIRST_RETRANSMISSION, FIRST_RETRANSMISSION_AS_CLIENT, MTU};
 use crate::transport::handshake::{DtlsRole, HandshakeError, SrtpKeys, SrtpProfile};
 
 /// The crate panics when a certificate does not fit the buffer that it writes its output to, and a peer's
@@ -22,8 +22,8 @@ const HANDSHAKE_BUFFER_LEN: usize = 64 * 1024;
 /// Once connected: a packet. For anything longer the crate asks.
 const BUFFER_LEN: usize = 2 * 1024;
 
-/// Doubling from [`FIRST_RETRANSMISSION`], these outlast the handshake's own deadline.
-const RETRANSMISSIONS: usize = 8;
+/// Doubling from [`FIRST_RETRANSMISSION_AS_CLIENT`], these outlast the handshake's own deadline.
+const RETRANSMISSIONS: usize = 9;
 
 /// A timeout further away than this is the crate's way to say "none".
 const FAR: Duration = Duration::from_secs(24 * 3_600);
@@ -38,13 +38,33 @@ pub(super) enum Version {
     Only1_2,
 }
 
-/// The configuration that all associations share.
-pub(super) fn config() -> Result<Arc<Config>, HandshakeError> {
+/// The configurations that all associations share, one for each role.
+pub(super) struct Configs {
+    client: Arc<Config>,
+    server: Arc<Config>,
+}
+
+impl Configs {
+    pub(super) fn new() -> Result<Configs, HandshakeError> {
+        let client = config(FIRST_RETRANSMISSION_AS_CLIENT)?;
+        let server = config(FIRST_RETRANSMISSION)?;
+        Ok(Configs { client, server })
+    }
+
+    fn of(&self, role: DtlsRole) -> Arc<Config> {
+        Arc::clone(match role {
+            DtlsRole::Client => &self.client,
+            DtlsRole::Server => &self.server,
+        })
+    }
+}
+
+fn config(first_retransmission: Duration) -> Result<Arc<Config>, HandshakeError> {
     Config::builder()
         .mtu(MTU)
         // ICE has validated the peer's address, which is what a cookie would do, in a round trip.
         .use_server_cookie(false)
-        .flight_start_rto(FIRST_RETRANSMISSION)
+        .flight_start_rto(first_retransmission)
         .flight_retries(RETRANSMISSIONS)
         .build()
         .map(Arc::new)
@@ -67,15 +87,15 @@ pub(super) struct DimplBackend {
 
 impl DimplBackend {
     pub(super) fn new(
-        config: &Arc<Config>,
+        configs: &Configs,
         certificate: DtlsCertificate,
         role: DtlsRole,
         version: Version,
         now: Instant,
     ) -> DimplBackend {
         let mut dtls = match version {
-            Version::Auto => Dtls::new_auto(Arc::clone(config), certificate, now),
-            Version::Only1_2 => Dtls::new_12(Arc::clone(config), certificate, now),
+            Version::Auto => Dtls::new_auto(configs.of(role), certificate, now),
+            Version::Only1_2 => Dtls::new_12(configs.of(role), certificate, now),
         };
         dtls.set_active(role == DtlsRole::Client);
         DimplBackend {
@@ -274,7 +294,7 @@ mod tests {
             certificate: identity.certificate().to_vec(),
             private_key: identity.private_key().to_vec(),
         };
-        DimplBackend::new(&config().unwrap(), certificate, role, version, now)
+        DimplBackend::new(&Configs::new().unwrap(), certificate, role, version, now)
     }
 
     /// What Chromium gets: it offers 1.3 too, but in 1.2 our order of profiles counts.
