@@ -9,6 +9,7 @@ pub mod audio;
 pub mod crypto;
 pub mod dtls;
 pub mod feedback;
+pub mod http;
 pub mod ice;
 pub mod media;
 pub mod nack;
@@ -81,6 +82,8 @@ pub struct ClientConfig {
     pub keys: KeyMode,
     /// Whether the join carries the first offer, which saves a round trip.
     pub offer_with_join: bool,
+    /// Whether the offer has sections to receive one audio and one video through, as a player's has.
+    pub offer_to_receive: bool,
     /// Whether transport-cc feedback is agreed to.
     pub transport_cc: bool,
     /// Between two of its reports; browsers take 50–100 ms.
@@ -103,6 +106,7 @@ impl ClientConfig {
             track: TrackConfig::default(),
             keys: KeyMode::Dtls,
             offer_with_join: true,
+            offer_to_receive: false,
             transport_cc: true,
             transport_cc_interval: Duration::from_millis(100),
             nack: true,
@@ -113,6 +117,11 @@ impl ClientConfig {
     /// A client that also sends audio and video.
     pub fn publisher(room: &str, name: &str) -> ClientConfig {
         ClientConfig { publish_audio: true, publish_video: true, ..ClientConfig::subscriber(room, name) }
+    }
+
+    /// A client that offers to receive, and sends nothing.
+    pub fn player(room: &str, name: &str) -> ClientConfig {
+        ClientConfig { offer_to_receive: true, ..ClientConfig::subscriber(room, name) }
     }
 }
 
@@ -513,11 +522,16 @@ impl Client {
     }
 
     fn own_sections(&self) -> Vec<Section> {
-        self.tracks.iter().map(|track| track.section(&self.cname)).collect()
+        let mut sections: Vec<Section> = self.tracks.iter().map(|track| track.section(&self.cname)).collect();
+        if self.config.offer_to_receive {
+            sections.push(Section::subscribe("a", Kind::Audio));
+            sections.push(Section::subscribe("v", Kind::Video));
+        }
+        sections
     }
 
     fn join(&mut self) {
-        if self.config.offer_with_join && !self.tracks.is_empty() {
+        if self.config.offer_with_join && (!self.tracks.is_empty() || self.config.offer_to_receive) {
             self.negotiation.want();
         }
         let join = ClientSignal::Join {

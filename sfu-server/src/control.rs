@@ -45,9 +45,34 @@ const FAREWELL: Duration = Duration::from_millis(700);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ConnectionId(pub u64);
 
-/// What a WebSocket task asks.
+/// A question to the rooms that is answered at once; it carries the way back.
+pub struct Question(Box<dyn FnOnce(&mut Rooms, Time) + Send>);
+
+impl Question {
+    /// `ask` and where its answer will be.
+    pub fn new<T: Send + 'static>(
+        ask: impl FnOnce(&mut Rooms, Time) -> T + Send + 'static,
+    ) -> (Question, oneshot::Receiver<T>) {
+        let (reply, answer) = oneshot::channel();
+        let ask = move |rooms: &mut Rooms, now: Time| {
+            // Nobody waits any more when the HTTP connection is gone.
+            let _ = reply.send(ask(rooms, now));
+        };
+        (Question(Box::new(ask)), answer)
+    }
+}
+
+impl std::fmt::Debug for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Question")
+    }
+}
+
+/// What the tasks of HTTP ask.
 #[derive(Debug)]
 pub enum Request {
+    /// Of WHIP and WHEP, which have no connection.
+    Ask(Question),
     Join {
         connection: ConnectionId,
         join: JoinRequest,
@@ -197,6 +222,7 @@ impl Control {
 
     fn request(&mut self, now: Time, request: Request) {
         match request {
+            Request::Ask(Question(ask)) => ask(&mut self.rooms, now),
             Request::Join { connection, join, outgoing, reply } => {
                 let result = self.rooms.join(now, join);
                 if let Ok(session) = result {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::rngs::StdRng;
 use sfu_core::unit::{ParticipantId, RoomId, Time, TrackId, TransportId};
 
+use crate::resource::ResourceId;
 use crate::rooms::RoomsConfig;
 use crate::session::{Outbox, Place};
 
@@ -14,6 +15,7 @@ pub struct Directory {
     transports: BTreeMap<TransportId, Place>,
     tracks: BTreeMap<TrackId, Place>,
     resume_tokens: BTreeMap<String, Place>,
+    resources: BTreeMap<ResourceId, Place>,
     room_next: u64,
     participant_next: u64,
     transport_next: u64,
@@ -48,6 +50,22 @@ impl Directory {
 
     pub fn add_resume_token(&mut self, token: String, place: Place) {
         self.resume_tokens.insert(token, place);
+    }
+
+    pub fn add_resource(&mut self, id: ResourceId, place: Place) {
+        self.resources.insert(id, place);
+    }
+
+    pub fn remove_resource(&mut self, id: &ResourceId) {
+        self.resources.remove(id);
+    }
+
+    pub fn resource(&self, id: &ResourceId) -> Option<Place> {
+        self.resources.get(id).copied()
+    }
+
+    pub fn resource_count(&self) -> usize {
+        self.resources.len()
     }
 
     pub fn remove_transport(&mut self, id: TransportId) {
@@ -119,6 +137,11 @@ impl Deadlines {
 
     pub fn count(&self) -> usize {
         self.by_time.len()
+    }
+
+    /// Participants that have no ICE pair yet.
+    pub fn connecting(&self) -> usize {
+        self.by_time.iter().filter(|(_, deadline)| matches!(deadline, Deadline::Ice(..))).count()
     }
 
     /// The next deadline that has passed.

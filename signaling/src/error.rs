@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::sdp::SdpError;
+use crate::sdp::fragment::FragmentError;
 
 /// The `code` of an `error` message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -109,4 +110,36 @@ pub enum AnswerError {
     SectionCount { found: usize, expected: usize },
     #[error(transparent)]
     Invalid(#[from] OfferError),
+}
+
+/// Why a request of a WHIP or WHEP client was refused.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ResourceError {
+    #[error("there is no such session")]
+    NotFound,
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    #[error(transparent)]
+    Offer(#[from] OfferError),
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+    #[error(transparent)]
+    Fragment(#[from] FragmentError),
+    /// Understood, and not possible.
+    #[error("{0}")]
+    Unprocessable(&'static str),
+    #[error("nobody publishes here")]
+    NotLive,
+    #[error("no offer waits for an answer")]
+    NothingToAnswer,
+    #[error("the server's offer was not answered yet")]
+    NotNegotiated,
+    #[error("If-Match is missing")]
+    PreconditionRequired,
+    #[error("this is another ICE session")]
+    PreconditionFailed,
+    #[error("too many requests")]
+    RateLimited,
+    #[error("too many participants are connecting")]
+    TooManyConnecting,
 }

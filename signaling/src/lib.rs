@@ -6,6 +6,7 @@
 //!
 //! ```text
 //!  message            JSON ↔ values
+//!  whip, whep         participants of HTTP front-ends          resource   what both have in common
 //!  rooms              all rooms, sessions, deadlines           ← start reading here
 //!  room               who is in it, and what follows for the others
 //!  participant        its tracks, its wishes, what its client and worker were told
@@ -22,14 +23,20 @@ pub mod error;
 pub mod message;
 pub mod negotiate;
 mod participant;
+pub mod resource;
 mod room;
 mod rooms;
 pub mod sdp;
 mod session;
 pub mod slots;
+pub mod whep;
+pub mod whip;
 
-pub use error::{ErrorCode, JoinError, MessageError};
+pub use error::{ErrorCode, JoinError, MessageError, ResourceError};
 pub use message::{ClientMessage, JoinRequest, ServerMessage, parse_client_message};
 pub use negotiate::NodeId;
+pub use resource::{Created, Patched, Precondition, ResourceId};
 pub use rooms::{Rooms, RoomsConfig, RoomsStats, WorkerInfo};
 pub use session::SessionId;
+pub use whep::{Follow, ViewRequest, Viewed};
+pub use whip::PublishRequest;

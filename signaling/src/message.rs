@@ -125,6 +125,23 @@ impl Source {
         }
     }
 
+    /// What a screen's m-section of `kind` is.
+    pub fn screen_of(kind: Kind) -> Source {
+        match kind {
+            Kind::Audio => Source::ScreenAudio,
+            Kind::Video => Source::Screen,
+        }
+    }
+
+    /// Which of several tracks of a kind somebody sees who has room for one: higher first. A screen is shared to be seen,
+    /// and a voice explains it.
+    pub fn prominence(self) -> u8 {
+        match self {
+            Source::Screen | Source::Microphone => 1,
+            Source::Camera | Source::ScreenAudio => 0,
+        }
+    }
+
     pub fn is_screen(self) -> bool {
         matches!(self, Source::Screen | Source::ScreenAudio)
     }

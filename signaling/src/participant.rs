@@ -12,8 +12,10 @@ use crate::message::{
     SlotView, Source, TrackView,
 };
 use crate::negotiate::Negotiation;
+use crate::resource::Resource;
 use crate::session::{Outbox, SessionId};
 use crate::slots::{Group, SlotState, Wanted};
+use crate::whep::Viewer;
 
 /// A published track.
 #[derive(Debug)]
@@ -45,6 +47,40 @@ pub enum Connectivity {
     Disconnected,
 }
 
+/// How a participant is signalled.
+#[derive(Debug)]
+pub enum FrontEnd {
+    /// Messages over a connection that may be lost and resumed.
+    Socket,
+    /// An encoder: everybody sees it, and it is told nothing.
+    Whip(Resource),
+    /// A player: nobody sees it, and it is told nothing.
+    Whep(Viewer),
+}
+
+impl FrontEnd {
+    pub fn resource(&self) -> Option<&Resource> {
+        match self {
+            FrontEnd::Socket => None,
+            FrontEnd::Whip(resource) => Some(resource),
+            FrontEnd::Whep(viewer) => Some(&viewer.resource),
+        }
+    }
+
+    pub fn resource_mut(&mut self) -> Option<&mut Resource> {
+        match self {
+            FrontEnd::Socket => None,
+            FrontEnd::Whip(resource) => Some(resource),
+            FrontEnd::Whep(viewer) => Some(&mut viewer.resource),
+        }
+    }
+
+    /// The others don't know of it.
+    pub fn is_hidden(&self) -> bool {
+        matches!(self, FrontEnd::Whep(_))
+    }
+}
+
 /// A slot as the worker knows it.
 #[derive(Debug)]
 struct WorkerSlot {
@@ -59,7 +95,9 @@ pub struct Participant {
     pub id: ParticipantId,
     pub identity: String,
     pub name: String,
+    /// Empty unless it has a connection to resume.
     pub resume_token: String,
+    pub front_end: FrontEnd,
     /// `None` while the client's connection is lost; then `resume_deadline` runs.
     pub session: Option<SessionId>,
     pub resume_deadline: Option<Time>,
@@ -86,7 +124,7 @@ impl Participant {
     pub fn new(
         id: ParticipantId,
         identity: Identity,
-        resume_token: String,
+        front_end: FrontEnd,
         transport: TransportId,
         negotiation: Negotiation,
         ice_deadline: Time,
@@ -95,7 +133,8 @@ impl Participant {
             id,
             identity: identity.identity,
             name: identity.name,
-            resume_token,
+            resume_token: String::new(),
+            front_end,
             session: None,
             resume_deadline: None,
             transport,
@@ -256,7 +295,8 @@ impl Participant {
     }
 
     pub fn state(&self) -> ParticipantState {
-        if self.session.is_none() || self.connectivity == Connectivity::Disconnected {
+        let lost = matches!(self.front_end, FrontEnd::Socket) && self.session.is_none();
+        if lost || self.connectivity == Connectivity::Disconnected {
             ParticipantState::Reconnecting
         } else {
             ParticipantState::Connected

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sfu_core::command::{Command, OpenTransport};
+use sfu_core::command::{Command, OpenTransport, RemoteTransport};
 use sfu_core::unit::{LayerId, ParticipantId, RoomId, SlotId, Time, TrackId, WorkerId};
 
 use crate::directory::{Context, Deadline};
@@ -11,13 +11,21 @@ use crate::error::{ErrorCode, OfferError};
 use crate::message::{
     ClientOffer, ClosedReason, LeaveReason, ServerMessage, Snapshot, Source, TrackHint, VERSION,
 };
-use crate::negotiate::{LocalTransport, Negotiation, Publication, ice_text};
-use crate::participant::{Connectivity, Identity, Participant, Track};
+use crate::negotiate::{Negotiation, Publication, ice_text};
+use crate::participant::{Connectivity, FrontEnd, Identity, Participant, Track};
 use crate::rooms::RoomsConfig;
 use crate::session::{Outbox, Place, SessionId};
 
 /// Characters of a resume token: 192 bits.
 const RESUME_TOKEN_LEN: usize = 32;
+
+/// Who comes in.
+#[derive(Debug)]
+pub struct Entrant {
+    pub identity: Identity,
+    pub front_end: FrontEnd,
+    pub negotiation: Negotiation,
+}
 
 #[derive(Debug)]
 pub struct Room {
@@ -26,16 +34,48 @@ pub struct Room {
     pub worker: WorkerId,
     /// When it ends if nobody joins.
     pub empty_deadline: Option<Time>,
+    /// Who speaks, loudest first.
+    pub(crate) speaking: Vec<ParticipantId>,
+    /// Whom players see who follow the speaker.
+    pub(crate) featured: Option<ParticipantId>,
+    /// Players included.
     participants: BTreeMap<ParticipantId, Participant>,
 }
 
 impl Room {
     pub fn new(id: RoomId, name: String, worker: WorkerId) -> Room {
-        Room { id, name, worker, empty_deadline: None, participants: BTreeMap::new() }
+        Room {
+            id,
+            name,
+            worker,
+            empty_deadline: None,
+            speaking: Vec::new(),
+            featured: None,
+            participants: BTreeMap::new(),
+        }
     }
 
+    /// Players included.
     pub fn len(&self) -> usize {
         self.participants.len()
+    }
+
+    /// Those whom everybody sees.
+    pub fn participants(&self) -> impl Iterator<Item = &Participant> {
+        self.everybody().filter(|participant| !participant.front_end.is_hidden())
+    }
+
+    /// Players included.
+    pub fn everybody(&self) -> impl Iterator<Item = &Participant> {
+        self.participants.values()
+    }
+
+    pub fn participant(&self, id: ParticipantId) -> Option<&Participant> {
+        self.participants.get(&id)
+    }
+
+    pub fn participant_mut(&mut self, id: ParticipantId) -> Option<&mut Participant> {
+        self.participants.get_mut(&id)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -43,33 +83,68 @@ impl Room {
     }
 
     pub fn by_identity(&self, identity: &str) -> Option<ParticipantId> {
-        self.participants.values().find(|other| other.identity == identity).map(|other| other.id)
+        self.participants().find(|other| other.identity == identity).map(|other| other.id)
     }
 
-    /// Adds a participant and tells everyone.
-    pub fn add(&mut self, identity: Identity, local: LocalTransport, ctx: &mut Context<'_>) -> SessionId {
+    /// Adds a participant and tells everyone, unless it is hidden.
+    pub fn add(&mut self, entrant: Entrant, ctx: &mut Context<'_>) -> ParticipantId {
+        let Entrant { identity, front_end, negotiation } = entrant;
         let id = ctx.directory.new_participant();
         let place = Place { room: self.id, participant: id };
         let transport = ctx.directory.add_transport(place);
-        let negotiation = Negotiation::new(local, ctx.rng);
         let open =
             OpenTransport { id: transport, room: self.id, participant: id, local: negotiation.ice().clone() };
         ctx.out.command(self.worker, Command::OpenTransport(open));
-        let token = ice_text(ctx.rng, RESUME_TOKEN_LEN);
-        ctx.directory.add_resume_token(token.clone(), place);
         let deadline = ctx.now + ctx.config.ice_timeout;
         ctx.deadlines.set(deadline, Deadline::Ice(self.id, id));
         if let Some(at) = self.empty_deadline.take() {
             ctx.deadlines.clear(at, Deadline::EmptyRoom(self.id));
         }
-        let mut participant = Participant::new(id, identity, token, transport, negotiation, deadline);
-        let session = ctx.out.open(ctx.now, place);
-        participant.session = Some(session);
-        let view = participant.view();
+        let token = match front_end.resource() {
+            Some(resource) => {
+                ctx.directory.add_resource(resource.id.clone(), place);
+                None
+            }
+            None => {
+                let token = ice_text(ctx.rng, RESUME_TOKEN_LEN);
+                ctx.directory.add_resume_token(token.clone(), place);
+                Some(token)
+            }
+        };
+        let mut participant = Participant::new(id, identity, front_end, transport, negotiation, deadline);
+        participant.session = token.is_some().then(|| ctx.out.open(ctx.now, place));
+        participant.resume_token = token.unwrap_or_default();
+        let (view, hidden) = (participant.view(), participant.front_end.is_hidden());
         self.participants.insert(id, participant);
         self.send_joined(id, false, ctx);
-        self.broadcast(Some(id), &ServerMessage::ParticipantJoined { participant: view }, ctx.out);
-        session
+        if !hidden {
+            self.broadcast(Some(id), &ServerMessage::ParticipantJoined { participant: view }, ctx.out);
+        }
+        id
+    }
+
+    /// A participant of an HTTP front-end, whose offer was taken before it came in, begins.
+    pub fn begin(
+        &mut self,
+        id: ParticipantId,
+        remote: Option<RemoteTransport>,
+        screen: bool,
+        ctx: &mut Context<'_>,
+    ) {
+        let Some(participant) = self.participants.get(&id) else { return };
+        let transport = participant.transport;
+        if let Some(remote) = remote {
+            ctx.out.command(self.worker, Command::SetRemote { transport, remote });
+        }
+        let hint = |publication: &Publication| TrackHint {
+            mid: publication.mid.map(|mid| mid.0.to_string()).unwrap_or_default(),
+            source: screen.then_some(Source::screen_of(publication.kind)),
+            muted: false,
+        };
+        let hints: Vec<TrackHint> = participant.negotiation.publications().map(hint).collect();
+        let announcements = self.update_tracks(id, &hints, ctx);
+        self.announce(id, announcements, ctx);
+        self.sync(id, ctx);
     }
 
     /// Gives a participant a new connection in place of its old one.
@@ -107,6 +182,9 @@ impl Room {
         ctx.out.command(self.worker, Command::CloseTransport { transport: participant.transport });
         ctx.directory.remove_transport(participant.transport);
         ctx.directory.remove_resume_token(&participant.resume_token);
+        if let Some(resource) = participant.front_end.resource() {
+            ctx.directory.remove_resource(&resource.id);
+        }
         if let Connectivity::Connecting { deadline } = participant.connectivity {
             ctx.deadlines.clear(deadline, Deadline::Ice(self.id, id));
         }
@@ -116,8 +194,10 @@ impl Room {
         for track in participant.tracks.keys() {
             self.forget_track(*track, ctx);
         }
-        self.broadcast(None, &ServerMessage::ParticipantLeft { participant: id, reason: left }, ctx.out);
-        self.sync_all(ctx);
+        if !participant.front_end.is_hidden() {
+            self.broadcast(None, &ServerMessage::ParticipantLeft { participant: id, reason: left }, ctx.out);
+            self.sync_all(ctx);
+        }
         if self.is_empty() {
             let at = ctx.now + ctx.config.empty_room_ttl;
             self.empty_deadline = Some(at);
@@ -314,6 +394,7 @@ impl Room {
             self.send(id, ServerMessage::IceRestart, ctx.out);
         }
         self.announce_state(id, ctx.out);
+        self.follow_speaker(ctx);
     }
 
     pub fn set_layers(&mut self, id: ParticipantId, track: TrackId, layers: Vec<LayerId>) {
@@ -348,8 +429,10 @@ impl Room {
         }
     }
 
-    pub fn speakers(&self, speakers: Vec<ParticipantId>, out: &mut Outbox) {
-        self.broadcast(None, &ServerMessage::Speakers { participants: speakers }, out);
+    pub fn speakers(&mut self, speakers: Vec<ParticipantId>, ctx: &mut Context<'_>) {
+        self.speaking.clone_from(&speakers);
+        self.broadcast(None, &ServerMessage::Speakers { participants: speakers }, ctx.out);
+        self.follow_speaker(ctx);
     }
 
     /// A snapshot for a participant whose queue overflowed.
@@ -376,7 +459,7 @@ impl Room {
 
     fn snapshot(&self, id: ParticipantId, resumed: bool, config: &RoomsConfig) -> Option<Box<Snapshot>> {
         let participant = self.participants.get(&id)?;
-        let others = self.participants.values().filter(|other| other.id != id);
+        let others = self.participants().filter(|other| other.id != id);
         Some(Box::new(Snapshot {
             version: VERSION,
             resumed,
@@ -395,6 +478,7 @@ impl Room {
 
     /// Gives every participant what it wants and lacks.
     pub fn sync_all(&mut self, ctx: &mut Context<'_>) {
+        self.featured = self.choose_featured();
         let all: Vec<ParticipantId> = self.participants.keys().copied().collect();
         for id in all {
             self.sync(id, ctx);
@@ -404,9 +488,14 @@ impl Room {
     /// Gives a participant what it wants and lacks: slots, then word of them, then media.
     pub fn sync(&mut self, id: ParticipantId, ctx: &mut Context<'_>) {
         let Some(participant) = self.participants.get(&id) else { return };
-        let others = self.participants.values().filter(|other| other.id != id);
-        let wanted: Vec<_> =
-            others.flat_map(Participant::offers).filter(|one| participant.wants(one.track)).collect();
+        let wanted: Vec<_> = match &participant.front_end {
+            FrontEnd::Socket => {
+                let others = self.participants().filter(|other| other.id != id);
+                others.flat_map(Participant::offers).filter(|one| participant.wants(one.track)).collect()
+            }
+            FrontEnd::Whip(_) => Vec::new(),
+            FrontEnd::Whep(viewer) => self.wanted_by_viewer(participant, &viewer.follow),
+        };
         if let Some(participant) = self.participants.get_mut(&id) {
             participant.negotiation.slots.assign(&wanted, ctx.rng);
             participant.sync_client(ctx.out);
@@ -416,6 +505,9 @@ impl Room {
 
     fn announce_state(&mut self, id: ParticipantId, out: &mut Outbox) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
+        if participant.front_end.is_hidden() {
+            return;
+        }
         let state = participant.state();
         if std::mem::replace(&mut participant.announced_state, state) != state {
             self.broadcast(Some(id), &ServerMessage::ParticipantState { participant: id, state }, out);

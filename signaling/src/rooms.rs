@@ -13,14 +13,15 @@ use sfu_core::transport::handshake::Fingerprint;
 use sfu_core::unit::{ParticipantId, RoomId, Time, WorkerId};
 
 use crate::directory::{Context, Deadline, Deadlines, Directory};
-use crate::error::{ErrorCode, JoinError};
+use crate::error::{ErrorCode, JoinError, ResourceError};
 use crate::message::{
     ClientMessage, ClosedReason, IceServer, JoinRequest, LeaveReason, NAME_LEN_MAX, ROOM_NAME_LEN_MAX,
     ServerMessage, VERSION,
 };
-use crate::negotiate::{LocalTransport, NodeId, UfragPrefix, ice_text};
-use crate::participant::{Connectivity, Identity};
-use crate::room::Room;
+use crate::negotiate::{LocalTransport, MediaFlow, Negotiation, NodeId, UfragPrefix, ice_text};
+use crate::participant::{Connectivity, FrontEnd, Identity};
+use crate::resource::{Created, UNCONNECTED_MAX, entity_tag};
+use crate::room::{Entrant, Room};
 use crate::session::{Admission, Next, Outbox, Place, SessionId};
 
 /// The tenant of rooms joined without one.
@@ -36,7 +37,10 @@ pub struct WorkerInfo {
 
 #[derive(Clone, Debug)]
 pub struct RoomsConfig {
+    /// Of one room, players aside.
     pub max_participants: usize,
+    /// Players of one room.
+    pub max_viewers: usize,
     pub max_rooms: usize,
     /// How long a room outlives its last participant.
     pub empty_room_ttl: Duration,
@@ -57,6 +61,7 @@ impl RoomsConfig {
     pub fn new(workers: Vec<WorkerInfo>, node: NodeId, fingerprint: Fingerprint) -> RoomsConfig {
         RoomsConfig {
             max_participants: 100,
+            max_viewers: 1_000,
             max_rooms: 10_000,
             empty_room_ttl: Duration::from_secs(60),
             resume_ttl: Duration::from_secs(30),
@@ -79,6 +84,8 @@ pub struct RoomsStats {
     /// Connections that were not closed yet.
     pub sessions: usize,
     pub resume_tokens: usize,
+    /// WHIP and WHEP sessions.
+    pub resources: usize,
     pub deadlines: usize,
 }
 
@@ -173,7 +180,7 @@ impl Rooms {
     /// Something happened on a worker.
     pub fn core_event(&mut self, now: Time, _worker: WorkerId, event: Event) {
         if let Event::Speakers { room, speakers } = event {
-            self.with_room(now, room, |room, ctx| room.speakers(speakers, ctx.out));
+            self.with_room(now, room, |room, ctx| room.speakers(speakers, ctx));
             return;
         }
         let Some(place) = self.place_of(&event) else { return };
@@ -254,6 +261,7 @@ impl Rooms {
             transports: self.directory.transport_count(),
             sessions: self.out.session_count(),
             resume_tokens: self.directory.resume_token_count(),
+            resources: self.directory.resource_count(),
             deadlines: self.deadlines.count(),
         }
     }
@@ -262,14 +270,21 @@ impl Rooms {
         if request.version != VERSION {
             return Err(JoinError::BadVersion);
         }
-        let room_len = request.room.chars().count();
-        if room_len == 0 || room_len > ROOM_NAME_LEN_MAX || request.room.chars().any(char::is_control) {
-            return Err(JoinError::BadRoom);
-        }
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        self.identity_of(&request.room, request.identity.as_ref(), request.name.as_ref())
+    }
+
+    /// Who somebody is that wants to join `room` under the names that it gives.
+    pub(crate) fn identity_of(
+        &mut self,
+        room: &str,
+        identity: Option<&String>,
+        name: Option<&String>,
+    ) -> Result<Identity, JoinError> {
+        check_room_name(room)?;
+        let given = |text: Option<&String>| text.cloned().filter(|text| !text.is_empty());
         let made_up = || format!("guest-{}", ice_text(&mut self.rng, 8));
-        let identity = given(&request.identity).unwrap_or_else(made_up);
-        let name = given(&request.name).unwrap_or_else(|| identity.clone());
+        let identity = given(identity).unwrap_or_else(made_up);
+        let name = given(name).unwrap_or_else(|| identity.clone());
         let is_bad = |text: &str| text.len() > NAME_LEN_MAX || text.chars().any(char::is_control);
         if is_bad(&identity) || is_bad(&name) {
             return Err(JoinError::BadIdentity);
@@ -289,33 +304,87 @@ impl Rooms {
         name: &str,
         identity: Identity,
     ) -> Result<Option<(SessionId, Place)>, JoinError> {
-        let id = self.room_named(name)?;
-        let room = self.rooms.get(&id);
-        let replaced = room.and_then(|room| room.by_identity(&identity.identity));
-        let others = room.map_or(0, Room::len).saturating_sub(usize::from(replaced.is_some()));
-        if others >= self.config.max_participants {
-            return Err(JoinError::RoomFull);
-        }
-        let session = self.with_room(now, id, |room, ctx| {
-            if let Some(replaced) = replaced {
-                room.remove(replaced, LeaveReason::Replaced, ClosedReason::Replaced, ctx);
-            }
-            let worker = ctx.config.workers.iter().find(|worker| worker.id == room.worker);
-            let local = LocalTransport {
-                fingerprint: ctx.config.fingerprint.clone(),
-                candidates: worker.map(|worker| worker.candidates.clone()).unwrap_or_default(),
-                ufrag_prefix: UfragPrefix::new(ctx.config.node, room.worker),
-            };
-            Some(room.add(identity, local, ctx))
-        });
-        Ok(session.and_then(|session| self.out.place(session).map(|place| (session, place))))
+        self.check_place(name, &identity, false)?;
+        let negotiation = self.negotiation_for(name, MediaFlow::Both)?;
+        let place = self.admit(now, name, Entrant { identity, front_end: FrontEnd::Socket, negotiation })?;
+        let participant = self.rooms.get(&place.room).and_then(|room| room.participant(place.participant));
+        Ok(participant.and_then(|participant| participant.session).map(|session| (session, place)))
     }
 
-    /// The room of this name, on the worker with the fewest participants if it is new.
-    fn room_named(&mut self, name: &str) -> Result<RoomId, JoinError> {
-        let key = (DEFAULT_TENANT.to_owned(), name.to_owned());
-        if let Some(id) = self.names.get(&key) {
-            return Ok(*id);
+    /// Adds a participant of an HTTP front-end.
+    pub(crate) fn enter(&mut self, now: Time, name: &str, entrant: Entrant) -> Result<Place, ResourceError> {
+        check_room_name(name)?;
+        if self.deadlines.connecting() >= UNCONNECTED_MAX {
+            return Err(ResourceError::TooManyConnecting);
+        }
+        self.check_place(name, &entrant.identity, entrant.front_end.is_hidden())?;
+        Ok(self.admit(now, name, entrant)?)
+    }
+
+    /// Whether a room has a place for one more.
+    fn check_place(&self, name: &str, identity: &Identity, hidden: bool) -> Result<(), JoinError> {
+        let room = self.room_by_name(name);
+        let (count, max) = if hidden {
+            let viewers = room.map_or(0, |room| room.len().saturating_sub(room.participants().count()));
+            (viewers, self.config.max_viewers)
+        } else {
+            let replaced = |room: &Room| usize::from(room.by_identity(&identity.identity).is_some());
+            let others = |room: &Room| room.participants().count().saturating_sub(replaced(room));
+            (room.map_or(0, others), self.config.max_participants)
+        };
+        if count >= max { Err(JoinError::RoomFull) } else { Ok(()) }
+    }
+
+    /// Adds a participant, in place of an earlier one with the same identity.
+    fn admit(&mut self, now: Time, name: &str, entrant: Entrant) -> Result<Place, JoinError> {
+        let id = self.room_named(name)?;
+        let participant = self.with_room(now, id, |room, ctx| {
+            let replaced = room.by_identity(&entrant.identity.identity);
+            if let Some(replaced) = replaced.filter(|_| !entrant.front_end.is_hidden()) {
+                room.remove(replaced, LeaveReason::Replaced, ClosedReason::Replaced, ctx);
+            }
+            Some(room.add(entrant, ctx))
+        });
+        participant.map(|participant| Place { room: id, participant }).ok_or(JoinError::ServerBusy)
+    }
+
+    /// The state of a transport on the worker of this room.
+    pub(crate) fn negotiation_for(&mut self, name: &str, flow: MediaFlow) -> Result<Negotiation, JoinError> {
+        let id = self.worker_for(name)?;
+        let worker = self.config.workers.iter().find(|worker| worker.id == id);
+        let local = LocalTransport {
+            fingerprint: self.config.fingerprint.clone(),
+            candidates: worker.map(|worker| worker.candidates.clone()).unwrap_or_default(),
+            ufrag_prefix: UfragPrefix::new(self.config.node, id),
+        };
+        Ok(Negotiation::new(local, &mut self.rng).with_flow(flow))
+    }
+
+    /// What the client of a new resource is told.
+    pub(crate) fn created(&self, place: Place, sdp: String) -> Result<Created, ResourceError> {
+        let participant = self.rooms.get(&place.room).and_then(|room| room.participant(place.participant));
+        let participant = participant.ok_or(ResourceError::NotFound)?;
+        let id = participant.front_end.resource().ok_or(ResourceError::NotFound)?.id.clone();
+        let ice_servers = self.config.ice_servers.clone();
+        Ok(Created { id, sdp, entity_tag: entity_tag(participant), ice_servers })
+    }
+
+    pub(crate) fn room_by_name(&self, name: &str) -> Option<&Room> {
+        self.rooms.get(self.names.get(&(DEFAULT_TENANT.to_owned(), name.to_owned()))?)
+    }
+
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    pub(crate) fn rng(&mut self) -> &mut StdRng {
+        &mut self.rng
+    }
+
+    /// The worker of this room, or of a new one: the one with the fewest participants.
+    fn worker_for(&self, name: &str) -> Result<WorkerId, JoinError> {
+        if let Some(room) = self.room_by_name(name) {
+            return Ok(room.worker);
         }
         if self.rooms.len() >= self.config.max_rooms || self.config.max_participants == 0 {
             return Err(JoinError::ServerBusy);
@@ -324,7 +393,16 @@ impl Rooms {
             self.rooms.values().filter(|room| room.worker == worker).map(Room::len).sum()
         };
         let workers = self.config.workers.iter().map(|worker| worker.id);
-        let worker = workers.min_by_key(|worker| load(*worker)).ok_or(JoinError::ServerBusy)?;
+        workers.min_by_key(|worker| load(*worker)).ok_or(JoinError::ServerBusy)
+    }
+
+    /// The room of this name, which is made if need be.
+    fn room_named(&mut self, name: &str) -> Result<RoomId, JoinError> {
+        let key = (DEFAULT_TENANT.to_owned(), name.to_owned());
+        if let Some(id) = self.names.get(&key) {
+            return Ok(*id);
+        }
+        let worker = self.worker_for(name)?;
         let id = self.directory.new_room();
         self.rooms.insert(id, Room::new(id, name.to_owned(), worker));
         self.names.insert(key, id);
@@ -355,7 +433,7 @@ impl Rooms {
     }
 
     /// Runs `work` in a room; the default when there is no such room.
-    fn with_room<R: Default>(
+    pub(crate) fn with_room<R: Default>(
         &mut self,
         now: Time,
         id: RoomId,
@@ -365,6 +443,12 @@ impl Rooms {
         let Some(room) = rooms.get_mut(&id) else { return R::default() };
         work(room, &mut Context { now, config, rng, out, directory, deadlines })
     }
+}
+
+fn check_room_name(name: &str) -> Result<(), JoinError> {
+    let len = name.chars().count();
+    let bad = len == 0 || len > ROOM_NAME_LEN_MAX || name.chars().any(char::is_control);
+    if bad { Err(JoinError::BadRoom) } else { Ok(()) }
 }
 
 /// Why a client whose transport has ended is told to go; `None` when that was our own wish.

@@ -222,18 +222,18 @@ fn survives_resync(message: &ServerMessage) -> bool {
 
 /// [`RATE_BURST`] tokens, refilled at [`RATE_PER_SECOND`].
 #[derive(Debug)]
-struct TokenBucket {
+pub struct TokenBucket {
     /// When the bucket will be full again, on the assumption that nothing is taken.
     full_at: Time,
     is_refusing: bool,
 }
 
 impl TokenBucket {
-    fn new(now: Time) -> TokenBucket {
+    pub fn new(now: Time) -> TokenBucket {
         TokenBucket { full_at: now, is_refusing: false }
     }
 
-    fn take(&mut self, now: Time) -> Admission {
+    pub fn take(&mut self, now: Time) -> Admission {
         let token = Duration::from_secs(1) / RATE_PER_SECOND;
         let full_at = self.full_at.max(now) + token;
         if full_at.since(now) <= token * RATE_BURST {

@@ -65,6 +65,8 @@ pub struct Slot {
     pub state: SlotState,
     /// The client wants to receive through it; false after it set its section `inactive`.
     pub receiving: bool,
+    /// Offered whether or not it shows something.
+    reserved: bool,
     shown: Option<(TrackId, Group)>,
 }
 
@@ -117,6 +119,16 @@ impl SlotTable {
         Some(id)
     }
 
+    /// A new slot that will be offered although it shows nothing yet.
+    pub fn reserve(&mut self, kind: Kind, rng: &mut StdRng) -> Option<SlotId> {
+        let mid = self.next_mid()?;
+        let seat = self.free_seat_without(kind);
+        let id = self.push(kind, mid, seat, rng)?;
+        let slot = self.get_mut(id)?;
+        slot.reserved = true;
+        Some(id)
+    }
+
     pub fn get(&self, id: SlotId) -> Option<&Slot> {
         self.slots.get(usize::from(id.0))
     }
@@ -129,9 +141,10 @@ impl SlotTable {
         self.slots.iter()
     }
 
-    /// New slots with something to show: what an offer would add.
+    /// New slots with something to show, and reserved ones: what an offer would add.
     pub fn to_offer(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter(|slot| slot.state == SlotState::New && slot.shown.is_some())
+        let due = |slot: &&Slot| slot.shown.is_some() || slot.reserved;
+        self.slots.iter().filter(|slot| slot.state == SlotState::New).filter(due)
     }
 
     fn choose(&self, track: Wanted) -> Option<SlotId> {
@@ -142,10 +155,14 @@ impl SlotTable {
     }
 
     fn create(&mut self, track: Wanted, rng: &mut StdRng) -> Option<SlotId> {
-        let mid = Mid::new(format!("s{}", self.slots.len()).as_bytes())?;
+        let mid = self.next_mid()?;
         let beside = self.slots.iter().find(|slot| slot.shown.is_some_and(|(_, group)| group == track.group));
         let seat = beside.map(|slot| slot.seat).or_else(|| self.free_seat_without(track.kind));
         self.push(track.kind, mid, seat, rng)
+    }
+
+    fn next_mid(&self) -> Option<Mid> {
+        Mid::new(format!("s{}", self.slots.len()).as_bytes())
     }
 
     fn push(&mut self, kind: Kind, mid: Mid, seat: Option<SeatId>, rng: &mut StdRng) -> Option<SlotId> {
@@ -168,6 +185,7 @@ impl SlotTable {
             rtx_ssrc,
             state: SlotState::New,
             receiving: true,
+            reserved: false,
             shown: None,
         });
         Some(id)

@@ -173,6 +173,11 @@ impl Section {
         }
     }
 
+    /// A section of ours that receives what [`Section::publish`] sends.
+    pub fn subscribe(mid: &str, kind: Kind) -> Section {
+        Section { direction: Direction::RecvOnly, ..Section::publish(mid, kind, "") }
+    }
+
     /// Our answer to an offered section that we receive: what of it we understand.
     pub fn receive(offered: &Section, transport_cc: bool) -> Section {
         let known = |codec: &&Codec| {

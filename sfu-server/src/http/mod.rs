@@ -1,8 +1,12 @@
-//! The HTTP rim: the pages, the WebSocket of the signalling protocol, and the checks of orchestrators. It knows requests
-//! and headers; what messages mean is the control plane's business.
+//! The HTTP rim: the pages, the WebSocket of the signalling protocol, WHIP and WHEP, and the checks of orchestrators. It
+//! knows requests and headers; what messages mean is the control plane's business.
 
+mod authorise;
 mod health;
 mod page;
+mod resource;
+mod whep;
+mod whip;
 mod ws;
 
 use std::sync::Arc;
@@ -14,9 +18,11 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
+use sfu_core::unit::Time;
+use signaling::Rooms;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::control::{ConnectionId, Health, Request as ControlRequest};
+use crate::control::{ConnectionId, Health, Question, Request as ControlRequest};
 
 /// Open WebSockets; each costs a task and some buffers, and this is several thousand rooms.
 const WEBSOCKETS_MAX: u32 = 20_000;
@@ -55,6 +61,16 @@ impl App {
         ConnectionId(self.shared.next_connection.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Asks the rooms; `None` when the control plane has ended.
+    async fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Rooms, Time) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (question, answer) = Question::new(ask);
+        self.shared.requests.send(ControlRequest::Ask(question)).await.ok()?;
+        answer.await.ok()
+    }
+
     fn health(&self) -> &Health {
         &self.shared.health
     }
@@ -71,6 +87,8 @@ pub fn router(app: App) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/version", get(health::version))
+        .merge(whip::routes())
+        .merge(whep::routes())
         .layer(from_fn(secure))
         .with_state(app)
 }

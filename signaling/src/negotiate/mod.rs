@@ -48,6 +48,17 @@ pub struct LocalTransport {
     pub ufrag_prefix: UfragPrefix,
 }
 
+/// Which way media goes on a transport, as its front-end has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MediaFlow {
+    #[default]
+    Both,
+    /// The client only sends (RFC 9725 §4.2): nothing that it would receive is answered.
+    Ingest,
+    /// The client only receives (draft-ietf-wish-whep §4.3.5).
+    Egress,
+}
+
 /// One m-section.
 #[derive(Clone, Debug)]
 struct Section {
@@ -68,6 +79,17 @@ struct Section {
     slot: Option<SlotId>,
 }
 
+/// What became of an m-section.
+#[derive(Clone, Copy, Debug)]
+pub struct SectionState<'a> {
+    pub kind: &'a MediaKind,
+    pub rejected: bool,
+    /// The client sends through it.
+    pub publishes: bool,
+    /// The client receives through it.
+    pub receives: bool,
+}
+
 /// An offer of ours that waits for its answer.
 #[derive(Clone, Debug)]
 pub struct Outstanding {
@@ -79,6 +101,7 @@ pub struct Outstanding {
 #[derive(Debug)]
 pub struct Negotiation {
     pub slots: SlotTable,
+    flow: MediaFlow,
     local: LocalTransport,
     ice: IceCredentials,
     sections: Vec<Section>,
@@ -96,6 +119,7 @@ impl Negotiation {
     pub fn new(local: LocalTransport, rng: &mut StdRng) -> Negotiation {
         Negotiation {
             slots: SlotTable::default(),
+            flow: MediaFlow::default(),
             ice: local.ufrag_prefix.generate(rng),
             local,
             sections: Vec::new(),
@@ -109,6 +133,11 @@ impl Negotiation {
             version: 0,
             revision: 0,
         }
+    }
+
+    /// Media goes one way only.
+    pub fn with_flow(self, flow: MediaFlow) -> Negotiation {
+        Negotiation { flow, ..self }
     }
 
     /// Our current credentials.
@@ -133,6 +162,34 @@ impl Negotiation {
     /// What the client sends now.
     pub fn publications(&self) -> impl Iterator<Item = &Publication> {
         self.sections.iter().filter_map(|section| section.publication.as_ref())
+    }
+
+    /// What became of each m-section, in order.
+    pub fn sections(&self) -> impl Iterator<Item = SectionState<'_>> {
+        self.sections.iter().map(|section| SectionState {
+            kind: &section.kind,
+            rejected: section.rejected,
+            publishes: section.publication.is_some(),
+            receives: section.slot.and_then(|id| self.slots.get(id)).is_some_and(|slot| slot.receiving),
+        })
+    }
+
+    /// An ICE restart outside of offer and answer (RFC 9725 §4.3.3): takes the client's new credentials and makes
+    /// new ones of ours. `None` while there is no transport to restart.
+    pub fn restart_ice(
+        &mut self,
+        ice: IceCredentials,
+        rng: &mut StdRng,
+    ) -> Option<(IceCredentials, RemoteTransport)> {
+        let remote = self.remote.as_mut()?;
+        remote.ice = ice;
+        self.ice = self.local.ufrag_prefix.generate(rng);
+        Some((self.ice.clone(), remote.clone()))
+    }
+
+    /// Whether an m-section has this mid.
+    pub fn has_mid(&self, mid: &Mid) -> bool {
+        self.sections.iter().any(|section| section.mid.as_ref() == Some(mid))
     }
 
     /// The engine's view of all negotiated slots.

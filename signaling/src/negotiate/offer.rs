@@ -10,7 +10,7 @@ use sfu_core::unit::{Kind, Mid};
 use super::codec::{AgreedCodec, agree};
 use super::extension::AgreedExtensions;
 use super::publication::{self, Publication};
-use super::{CLIENT_SECTIONS_MAX, Negotiation, Section, is_reserved};
+use super::{CLIENT_SECTIONS_MAX, MediaFlow, Negotiation, Section, is_reserved};
 use crate::error::OfferError;
 use crate::sdp::{self, Description, Direction, Media, MediaKind, Setup};
 use crate::slots::SlotState;
@@ -114,7 +114,8 @@ impl Negotiation {
         media: &Media,
         rng: &mut StdRng,
     ) {
-        let (sends, receives) = (media.direction.sends(), media.direction.receives());
+        let sends = media.direction.sends() && self.flow != MediaFlow::Egress;
+        let receives = media.direction.receives() && self.flow != MediaFlow::Ingest;
         section.rejected = false;
         if section.slot.is_none() && receives {
             section.slot = media.mid.and_then(|mid| self.slots.adopt(kind, mid, rng));

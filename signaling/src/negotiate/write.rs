@@ -4,7 +4,7 @@
 use sfu_core::transport::handshake::{DtlsRole, Fingerprint, FingerprintAlgorithm};
 use sfu_core::unit::Rid;
 
-use super::{Negotiation, Section};
+use super::{MediaFlow, Negotiation, Section};
 use crate::candidate::host_candidate;
 use crate::sdp::write::{SdpBuilder, SectionBuilder};
 use crate::sdp::{Direction, Setup};
@@ -20,9 +20,7 @@ impl Negotiation {
     pub(super) fn write(&mut self, is_answer: bool) -> String {
         self.version = self.version.wrapping_add(1);
         let mut sdp = SdpBuilder::new(self.session_id, self.version);
-        let open = self.sections.iter().filter(|section| !section.rejected);
-        let mids: Vec<&str> =
-            open.filter_map(|section| section.mid.as_ref().map(|mid| mid.0.as_str())).collect();
+        let mids = self.open_mids();
         if !mids.is_empty() {
             sdp.value("group", format!("BUNDLE {}", mids.join(" ")));
         }
@@ -42,6 +40,35 @@ impl Negotiation {
             sdp.section(lines);
         }
         sdp.finish()
+    }
+
+    /// Our side of the current ICE session as a fragment (RFC 8840 §9), for the client that has restarted ICE.
+    pub fn ice_fragment(&self) -> String {
+        let mut text = String::from("a=ice-lite\r\n");
+        let mids = self.open_mids();
+        if !mids.is_empty() {
+            text.push_str(&format!("a=group:BUNDLE {}\r\n", mids.join(" ")));
+        }
+        let open = self.sections.iter().find(|section| !section.rejected);
+        if let Some(section) = open {
+            let formats: Vec<String> = section.codecs.iter().flat_map(|codec| codec.formats()).collect();
+            let (kind, profile) = (section.kind.as_str(), &section.profile);
+            text.push_str(&format!("m={kind} 9 {profile} {}\r\n", formats.join(" ")));
+            if let Some(mid) = &section.mid {
+                text.push_str(&format!("a=mid:{}\r\n", mid.0));
+            }
+        }
+        text.push_str(&format!("a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", self.ice.ufrag, self.ice.pwd));
+        for (index, address) in self.local.candidates.iter().enumerate() {
+            text.push_str(&format!("a=candidate:{}\r\n", host_candidate(index, *address)));
+        }
+        text.push_str("a=end-of-candidates\r\n");
+        text
+    }
+
+    fn open_mids(&self) -> Vec<&str> {
+        let open = self.sections.iter().filter(|section| !section.rejected);
+        open.filter_map(|section| section.mid.as_ref().map(|mid| mid.0.as_str())).collect()
     }
 
     fn section(&self, section: &Section, is_answer: bool) -> SectionBuilder {
@@ -65,6 +92,10 @@ impl Negotiation {
         let slot = section.slot.and_then(|id| self.slots.get(id)).filter(|slot| slot.receiving || !is_answer);
         lines.flag(Direction::new(slot.is_some(), section.publication.is_some()).as_str());
         lines.flag("rtcp-mux");
+        if self.flow != MediaFlow::Both {
+            // RFC 9725 §4.4.1 and draft-ietf-wish-whep §4.7.1 want it in every section.
+            lines.flag("rtcp-mux-only");
+        }
         lines.flag("rtcp-rsize");
         for (key, value) in section.codecs.iter().flat_map(|codec| codec.lines()) {
             lines.value(key, value);

@@ -2,6 +2,7 @@
 //! transports nor rooms; `rtc_sdp` does the line grammar.
 
 mod attribute;
+pub mod fragment;
 mod read;
 pub mod write;
 
