@@ -45,8 +45,10 @@ const FAREWELL: Duration = Duration::from_millis(700);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ConnectionId(pub u64);
 
+type Ask = Box<dyn FnOnce(&mut Rooms, Time) + Send>;
+
 /// A question to the rooms that is answered at once; it carries the way back.
-pub struct Question(Box<dyn FnOnce(&mut Rooms, Time) + Send>);
+pub struct Question(Ask);
 
 impl Question {
     /// `ask` and where its answer will be.

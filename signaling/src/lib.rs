@@ -35,7 +35,7 @@ pub mod whip;
 pub use error::{ErrorCode, JoinError, MessageError, ResourceError};
 pub use message::{ClientMessage, JoinRequest, ServerMessage, parse_client_message};
 pub use negotiate::NodeId;
-pub use resource::{Created, Patched, Precondition, ResourceId};
+pub use resource::{Created, Patched, Precondition, Protocol, ResourceId, ResourcePath};
 pub use rooms::{Rooms, RoomsConfig, RoomsStats, WorkerInfo};
 pub use session::SessionId;
 pub use whep::{Follow, ViewRequest, Viewed};

@@ -12,7 +12,7 @@ use crate::message::{
     SlotView, Source, TrackView,
 };
 use crate::negotiate::Negotiation;
-use crate::resource::Resource;
+use crate::resource::{Protocol, Resource};
 use crate::session::{Outbox, SessionId};
 use crate::slots::{Group, SlotState, Wanted};
 use crate::whep::Viewer;
@@ -72,6 +72,15 @@ impl FrontEnd {
             FrontEnd::Socket => None,
             FrontEnd::Whip(resource) => Some(resource),
             FrontEnd::Whep(viewer) => Some(&mut viewer.resource),
+        }
+    }
+
+    /// `None` for a connection.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self {
+            FrontEnd::Socket => None,
+            FrontEnd::Whip(_) => Some(Protocol::Whip),
+            FrontEnd::Whep(_) => Some(Protocol::Whep),
         }
     }
 

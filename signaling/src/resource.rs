@@ -44,6 +44,21 @@ impl ResourceId {
     }
 }
 
+/// Which protocol made a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    Whip,
+    Whep,
+}
+
+/// What a session's URL says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ResourcePath {
+    pub protocol: Protocol,
+    pub room: String,
+    pub id: ResourceId,
+}
+
 /// A session as its maker is told of it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Created {
@@ -102,7 +117,7 @@ impl Rooms {
     pub fn patch_ice(
         &mut self,
         now: Time,
-        id: &ResourceId,
+        path: &ResourcePath,
         precondition: &Precondition,
         fragment: &str,
     ) -> Result<Patched, ResourceError> {
@@ -110,26 +125,33 @@ impl Rooms {
     }
 
     /// Ends a session at its client's wish.
-    pub fn delete(&mut self, now: Time, id: &ResourceId) -> Result<(), ResourceError> {
-        self.with_resource(now, id, |room, place, ctx| {
+    pub fn delete(&mut self, now: Time, path: &ResourcePath) -> Result<(), ResourceError> {
+        self.with_resource(now, path, |room, place, ctx| {
             room.remove(place.participant, LeaveReason::Left, ClosedReason::Left, ctx);
             Ok(())
         })
     }
 
     /// Whether there is such a session.
-    pub fn has_resource(&self, id: &ResourceId) -> bool {
-        self.directory().resource(id).is_some()
+    pub fn has_resource(&self, path: &ResourcePath) -> bool {
+        self.place_of_resource(path).is_some()
+    }
+
+    fn place_of_resource(&self, path: &ResourcePath) -> Option<Place> {
+        let place = self.directory().resource(&path.id)?;
+        let room = self.room_by_name(&path.room).filter(|room| room.id == place.room)?;
+        let protocol = room.participant(place.participant)?.front_end.protocol();
+        (protocol == Some(path.protocol)).then_some(place)
     }
 
     /// Runs `work` in the room of a resource.
     pub(crate) fn with_resource<R>(
         &mut self,
         now: Time,
-        id: &ResourceId,
+        path: &ResourcePath,
         work: impl FnOnce(&mut Room, Place, &mut Context<'_>) -> Result<R, ResourceError>,
     ) -> Result<R, ResourceError> {
-        let place = self.directory().resource(id).ok_or(ResourceError::NotFound)?;
+        let place = self.place_of_resource(path).ok_or(ResourceError::NotFound)?;
         let result = self.with_room(now, place.room, |room, ctx| Some(work(room, place, ctx)));
         result.unwrap_or(Err(ResourceError::NotFound))
     }

@@ -9,7 +9,7 @@ use crate::directory::Context;
 use crate::error::{OfferError, ResourceError};
 use crate::negotiate::{MediaFlow, Negotiation, OfferOutcome};
 use crate::participant::{Connectivity, FrontEnd, Identity, Participant};
-use crate::resource::{Created, Resource, ResourceId};
+use crate::resource::{Created, Resource, ResourceId, ResourcePath};
 use crate::room::{Entrant, Room};
 use crate::rooms::Rooms;
 use crate::sdp::MediaKind;
@@ -110,8 +110,8 @@ impl Rooms {
     }
 
     /// The player's answer to our offer.
-    pub fn answer_offer(&mut self, now: Time, id: &ResourceId, sdp: &str) -> Result<(), ResourceError> {
-        self.with_resource(now, id, |room, place, ctx| room.answer_offer(place.participant, sdp, ctx))
+    pub fn answer_offer(&mut self, now: Time, path: &ResourcePath, sdp: &str) -> Result<(), ResourceError> {
+        self.with_resource(now, path, |room, place, ctx| room.answer_offer(place.participant, sdp, ctx))
     }
 }
 

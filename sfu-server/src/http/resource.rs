@@ -13,7 +13,9 @@ use signaling::message::IceServer;
 use signaling::resource::ENTITY_TAGS_MAX;
 use signaling::sdp::SdpError;
 use signaling::sdp::fragment::FragmentError;
-use signaling::{Created, JoinError, Patched, Precondition, ResourceError, ResourceId};
+use signaling::{
+    Created, JoinError, Patched, Precondition, Protocol, ResourceError, ResourceId, ResourcePath,
+};
 
 use super::App;
 use super::authorise::{Action, Unauthorised, authorise};
@@ -118,9 +120,10 @@ fn status_of_offer(error: &OfferError) -> StatusCode {
     }
 }
 
-/// The name in a session's URL. What has not even its form is not found.
-pub fn resource_id(text: &str) -> Result<ResourceId, Refused> {
-    ResourceId::new(text).ok_or_else(|| ResourceError::NotFound.into())
+/// What a session's URL says. A name that has not even the form of one is not found.
+pub fn resource_path(protocol: Protocol, room: String, id: &str) -> Result<ResourcePath, Refused> {
+    let id = ResourceId::new(id).ok_or(ResourceError::NotFound)?;
+    Ok(ResourcePath { protocol, room, id })
 }
 
 /// The media type without its parameters (RFC 9110 §8.3.1), in lower case; empty without one.
@@ -200,14 +203,14 @@ fn ice_server_links(server: &IceServer) -> impl Iterator<Item = String> {
 /// `PATCH` with a fragment of Trickle ICE.
 pub async fn patch_ice(
     app: &App,
-    id: ResourceId,
+    path: ResourcePath,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
     let precondition = precondition(headers);
     let fragment = read_body(body).await?;
     let patched = app
-        .ask(move |rooms, now| rooms.patch_ice(now, &id, &precondition, &fragment))
+        .ask(move |rooms, now| rooms.patch_ice(now, &path, &precondition, &fragment))
         .await
         .ok_or_else(Refused::shutting_down)??;
     Ok(match patched {
@@ -222,18 +225,16 @@ pub async fn patch_ice(
 }
 
 /// `DELETE`: whatever entity tag comes with it is ignored (RFC 9725 §4.3.1).
-pub async fn delete(app: &App, id: &str, headers: &HeaderMap) -> Result<Response, Refused> {
+pub async fn delete(app: &App, path: ResourcePath, headers: &HeaderMap) -> Result<Response, Refused> {
     authorise(headers, Action::Change)?;
-    let id = resource_id(id)?;
-    app.ask(move |rooms, now| rooms.delete(now, &id)).await.ok_or_else(Refused::shutting_down)??;
+    app.ask(move |rooms, now| rooms.delete(now, &path)).await.ok_or_else(Refused::shutting_down)??;
     Ok(StatusCode::OK.into_response())
 }
 
 /// `GET` and `HEAD` of a session: it has no representation (RFC 9725 §4.1).
-pub async fn look(app: &App, id: &str, headers: &HeaderMap) -> Result<Response, Refused> {
+pub async fn look(app: &App, path: ResourcePath, headers: &HeaderMap) -> Result<Response, Refused> {
     authorise(headers, Action::Change)?;
-    let id = resource_id(id)?;
-    match app.ask(move |rooms, _| rooms.has_resource(&id)).await {
+    match app.ask(move |rooms, _| rooms.has_resource(&path)).await {
         Some(true) => Ok(StatusCode::NO_CONTENT.into_response()),
         Some(false) => Err(ResourceError::NotFound.into()),
         None => Err(Refused::shutting_down()),

@@ -10,7 +10,7 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
-use signaling::{Follow, ViewRequest, Viewed};
+use signaling::{Follow, Protocol, ViewRequest, Viewed};
 
 use super::App;
 use super::authorise::{Action, authorise};
@@ -96,17 +96,17 @@ async fn view(
 /// A fragment of Trickle ICE, or the answer to our offer.
 async fn patch(
     State(app): State<App>,
-    Path((_, id)): Path<(String, String)>,
+    Path((room, id)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
     authorise(&headers, Action::Change)?;
-    let id = resource::resource_id(&id)?;
+    let path = resource::resource_path(Protocol::Whep, room, &id)?;
     match resource::media_type(&headers).as_str() {
-        FRAGMENT => resource::patch_ice(&app, id, &headers, body).await,
+        FRAGMENT => resource::patch_ice(&app, path, &headers, body).await,
         SDP => {
             let sdp = resource::read_body(body).await?;
-            app.ask(move |rooms, now| rooms.answer_offer(now, &id, &sdp))
+            app.ask(move |rooms, now| rooms.answer_offer(now, &path, &sdp))
                 .await
                 .ok_or_else(Refused::shutting_down)??;
             Ok(StatusCode::NO_CONTENT.into_response())
@@ -117,16 +117,16 @@ async fn patch(
 
 async fn delete(
     State(app): State<App>,
-    Path((_, id)): Path<(String, String)>,
+    Path((room, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    resource::delete(&app, &id, &headers).await
+    resource::delete(&app, resource::resource_path(Protocol::Whep, room, &id)?, &headers).await
 }
 
 async fn look(
     State(app): State<App>,
-    Path((_, id)): Path<(String, String)>,
+    Path((room, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    resource::look(&app, &id, &headers).await
+    resource::look(&app, resource::resource_path(Protocol::Whep, room, &id)?, &headers).await
 }

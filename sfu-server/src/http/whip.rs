@@ -9,7 +9,7 @@ use axum::middleware::from_fn;
 use axum::response::Response;
 use axum::routing::MethodRouter;
 use serde::Deserialize;
-use signaling::PublishRequest;
+use signaling::{Protocol, PublishRequest};
 
 use super::App;
 use super::authorise::{Action, authorise};
@@ -76,30 +76,30 @@ async fn publish(
 
 async fn patch(
     State(app): State<App>,
-    Path((_, id)): Path<(String, String)>,
+    Path((room, id)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
     authorise(&headers, Action::Change)?;
-    let id = resource::resource_id(&id)?;
+    let path = resource::resource_path(Protocol::Whip, room, &id)?;
     if resource::media_type(&headers) != FRAGMENT {
         return Err(resource::unsupported_media_type(&Method::PATCH, FRAGMENT));
     }
-    resource::patch_ice(&app, id, &headers, body).await
+    resource::patch_ice(&app, path, &headers, body).await
 }
 
 async fn delete(
     State(app): State<App>,
-    Path((_, id)): Path<(String, String)>,
+    Path((room, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    resource::delete(&app, &id, &headers).await
+    resource::delete(&app, resource::resource_path(Protocol::Whip, room, &id)?, &headers).await
 }
 
 async fn look(
     State(app): State<App>,
-    Path((_, id)): Path<(String, String)>,
+    Path((room, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    resource::look(&app, &id, &headers).await
+    resource::look(&app, resource::resource_path(Protocol::Whip, room, &id)?, &headers).await
 }

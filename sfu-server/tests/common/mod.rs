@@ -2,6 +2,8 @@
 //! with it.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub mod peer;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -48,17 +50,33 @@ impl TestServer {
     }
 
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
-        let mut stream = TcpStream::connect(self.http()).await.unwrap();
-        let mut request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.http());
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str("\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut bytes = Vec::new();
-        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
-        Response::parse(&bytes)
+        request(self.http(), "GET", path, headers, b"").await
     }
+}
+
+/// One request on a connection of its own.
+pub async fn request(
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Response {
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() || matches!(method, "POST" | "PATCH" | "PUT") {
+        request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    request.push_str("\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // A server that refuses a body may close before it has taken all of it.
+    let _ = stream.write_all(body).await;
+    let mut bytes = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
+    Response::parse(&bytes)
 }
 
 pub struct Response {
@@ -82,6 +100,10 @@ impl Response {
 
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
     }
 
     pub fn json(&self) -> Value {

@@ -93,7 +93,7 @@ impl Negotiation {
         lines.flag(Direction::new(slot.is_some(), section.publication.is_some()).as_str());
         lines.flag("rtcp-mux");
         if self.flow != MediaFlow::Both {
-            // RFC 9725 §4.4.1 and draft-ietf-wish-whep §4.7.1 want it in every section.
+            // RFC 9725 §4.4.1 and draft-ietf-wish-whep §4.6.1 want it in every section.
             lines.flag("rtcp-mux-only");
         }
         lines.flag("rtcp-rsize");
