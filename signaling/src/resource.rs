@@ -121,7 +121,7 @@ impl Rooms {
         precondition: &Precondition,
         fragment: &str,
     ) -> Result<Patched, ResourceError> {
-        self.with_resource(now, id, |room, place, ctx| room.patch_ice(place, precondition, fragment, ctx))
+        self.with_resource(now, path, |room, place, ctx| room.patch_ice(place, precondition, fragment, ctx))
     }
 
     /// Ends a session at its client's wish.

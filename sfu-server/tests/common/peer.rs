@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use loadtest::client::http::{Endpoint, HttpResponse, HttpSignalling};
 use loadtest::client::signal::{ClientSignal, Kind, ServerSignal};
@@ -13,6 +13,7 @@ use loadtest::client::{Client, ClientConfig, ClientState, ClientStats};
 use loadtest::net::Time;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::{TestServer, WsClient, request};
 
@@ -58,7 +59,10 @@ impl Peer {
 
     /// Plays by WHEP at `target`.
     pub async fn whep(server: &TestServer, target: &str, endpoint: Endpoint) -> Peer {
-        let config = ClientConfig::player("", "");
+        let config = match endpoint {
+            Endpoint::WhepByServer => ClientConfig::subscriber("", ""),
+            _ => ClientConfig::player("", ""),
+        };
         Peer::start(server, config, Signalling::Http(HttpSignalling::new(endpoint, target))).await
     }
 
