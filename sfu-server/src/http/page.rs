@@ -32,6 +32,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         "conference.html",
         "conference.js",
         "devices.js",
+        "encodings.js",
         "icon.svg",
         "icons.svg",
         "layers.js",

@@ -32,6 +32,7 @@ export class CallView extends EventTarget {
   #rendered = -Infinity; // when
   #stageSize = { width: 0, height: 0 };
   #scrollTop = 0;
+  #stripPage = 0;
   #shape = ''; // what the places of the tiles were computed from
   #known = null; // participant ids at the last render, for announcements
   #shared = null; // the screen: {video, audio}
@@ -72,6 +73,12 @@ export class CallView extends EventTarget {
   /// From a touch: lets the sound out that the browser held back.
   unlockSound() {
     this.#speakers.unlock();
+  }
+
+  /// The strip beside an enlarged picture: forwards (1) or back (−1) by as many people as it has room for.
+  turnPage(by) {
+    this.#stripPage = Math.max(0, this.#stripPage + by);
+    this.#arrange();
   }
 
   pin(key) {
@@ -268,14 +275,15 @@ export class CallView extends EventTarget {
     if (width === 0 || this.#closing.signal.aborted) return;
     const tiles = [...this.tiles.values()].sort((a, b) => this.#order(a) - this.#order(b));
     const staged = this.#stagedTile();
-    const shape = [width, height, staged?.key, ...tiles.map((tile) => tile.key)].join(' ');
+    const shape = [width, height, staged?.key, this.#stripPage, ...tiles.map((tile) => tile.key)].join(' ');
     if (shape === this.#shape) return this.#tellPreferences();
     this.#shape = shape;
     let layout;
     if (staged) {
       tiles.splice(tiles.indexOf(staged), 1);
       tiles.unshift(staged);
-      layout = stageLayout(tiles.length - 1, width, height);
+      layout = stageLayout(tiles.length - 1, width, height, this.#stripPage);
+      this.#stripPage = layout.page;
     } else if (tiles.length === 2) {
       layout = pairLayout(width, height);
     } else {
@@ -287,10 +295,24 @@ export class CallView extends EventTarget {
       tile.staged = tile === staged || (tiles.length === 2 && index === 0);
       tile.place(layout.rects[index]);
     });
-    const hidden = layout.rects.filter((rect) => rect === null).length;
-    this.#page.more.hidden = hidden === 0;
-    this.#page.more.textContent = `+${hidden} more`;
+    this.#placePager(layout);
     this.#tellPreferences();
+  }
+
+  /// The buttons that turn the strip's pages, where the strip has more than one.
+  #placePager({ page, pages = 1, pager }) {
+    const { element, text, previous, next } = this.#page.pager;
+    element.hidden = pages < 2;
+    if (pages < 2) return;
+    const { style } = element;
+    style.transform = `translate(${Math.round(pager.x)}px, ${Math.round(pager.y)}px)`;
+    style.width = `${Math.floor(pager.width)}px`;
+    style.height = `${Math.floor(pager.height)}px`;
+    element.classList.toggle('is-upright', pager.height > pager.width);
+    text.textContent = `${page + 1} / ${pages}`;
+    text.setAttribute('aria-label', `Page ${page + 1} of ${pages}`);
+    previous.disabled = page === 0;
+    next.disabled = page === pages - 1;
   }
 
   #order(tile) {

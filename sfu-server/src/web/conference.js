@@ -8,7 +8,7 @@
 import { CallView } from './call.js';
 import { copyLink, linksOf } from './links.js';
 import { Lobby, openWanted } from './lobby.js';
-import { LocalMedia, recall, remember } from './local.js';
+import { LocalMedia, ownIdentity, recall, remember } from './local.js';
 import { Announcer, Banner, Toasts, wordsFor } from './notices.js';
 import { DevicePicker } from './picker.js';
 import { Session } from './session.js';
@@ -68,7 +68,7 @@ function join({ room, name }) {
   $('ended').hidden = true;
   $('call').hidden = false;
   $('room-name').textContent = room;
-  session = new Session({ url: socketUrl(), room, name, identity: ownIdentity() });
+  session = new Session({ url: socketUrl(), room, name, identity: ownIdentity(asked.identity) });
   session.addEventListener('ended', ({ detail }) => ended(detail));
   session.addEventListener('notice', ({ detail }) => announcer.say(wordsFor(detail.code).title));
   call = new CallView({ page: callElements(name), session, local, toasts, announcer });
@@ -112,14 +112,14 @@ function callElements(ownName) {
     banner: new Banner($('banner')),
     count: $('people-count'),
     alone: $('alone'),
-    more: $('more'),
+    pager: { element: $('pager'), text: $('pager-text'), previous: $('pager-previous'), next: $('pager-next') },
     unlock: $('unlock'),
     microphoneButton: $('toggle-microphone'),
     cameraButton: $('toggle-camera'),
     screenButton: $('toggle-screen'),
     overlayButton: $('toggle-overlay'),
     ownName,
-    ownIdentity: ownIdentity(),
+    ownIdentity: ownIdentity(asked.identity),
   };
 }
 
@@ -135,6 +135,8 @@ function wireDock() {
     openLobby();
   });
   $('unlock').addEventListener('click', () => call?.unlockSound());
+  $('pager-previous').addEventListener('click', () => call?.turnPage(-1));
+  $('pager-next').addEventListener('click', () => call?.turnPage(1));
   for (const button of document.querySelectorAll('[data-copy-link]')) {
     const said = 'Link copied. Send it to whoever should join.';
     button.addEventListener('click', () => void copyLink(linksOf(asked.room).conference, said, toasts, announcer));
@@ -197,18 +199,6 @@ function decode(text) {
   } catch {
     return text;
   }
-}
-
-/// One identity per tab: it outlives a reload, so that the reloaded page takes its old place, and two windows of one
-/// browser are two people.
-function ownIdentity() {
-  if (asked.identity) return asked.identity;
-  const known = recall('sfu.identity', 'sessionStorage');
-  if (known) return known;
-  const bytes = crypto.getRandomValues(new Uint8Array(9));
-  const made = `tab-${[...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('')}`;
-  remember('sfu.identity', made, 'sessionStorage');
-  return made;
 }
 
 function socketUrl() {

@@ -3,6 +3,9 @@
 
 const GAP = 10;
 const TILE_WIDTH_MIN = 150;
+// What the buttons need that turn a strip's pages: height beside the stage, width below it.
+const PAGER = 44;
+const PAGER_BELOW = 62;
 // A tile may be as tall as a portrait photo and as wide as a film; the picture covers it.
 const ASPECT_MIN = 0.8;
 const ASPECT_MAX = 16 / 9;
@@ -35,12 +38,18 @@ export function pairLayout(width, height) {
   return { rects: [{ x: 0, y: 0, width, height }, corner], contentHeight: height };
 }
 
-/// One tile on the stage, the others in a strip beside or below it. What has no room gets `null`.
-export function stageLayout(others, width, height) {
-  if (others === 0) return { rects: [{ x: 0, y: 0, width, height }], contentHeight: height };
+/// One tile on the stage, the others in a strip beside or below it, `page` by page if it has no room for all. What is on
+/// another page gets `null`. `pages` and `page` (there may be fewer than before) come back, and where the pager goes.
+export function stageLayout(others, width, height, page = 0) {
+  if (others === 0) return { rects: [{ x: 0, y: 0, width, height }], contentHeight: height, page: 0, pages: 1 };
   const beside = width >= height * 1.1 && width >= 640;
-  const rects = beside ? stripBeside(others, width, height) : stripBelow(others, width, height);
-  return { rects, contentHeight: height };
+  const strip = beside ? stripBeside(others, width, height) : stripBelow(others, width, height);
+  const pages = Math.ceil(others / strip.room);
+  const shown = Math.min(page, pages - 1);
+  const rects = Array.from({ length: others }, (_, index) =>
+    Math.floor(index / strip.room) === shown ? strip.place(index % strip.room, Math.min(strip.room, others - shown * strip.room)) : null,
+  );
+  return { rects: [strip.stage, ...rects], contentHeight: height, page: shown, pages, pager: strip.pager };
 }
 
 function scrollingGrid(count, width) {
@@ -67,32 +76,37 @@ function placeRows(count, width, height, { columns, rows, tileWidth, tileHeight 
   return { rects, contentHeight: Math.max(height, used) };
 }
 
+/// As many tiles as fit in a row of `length`, less the pager's part of it when not all fit.
+function fitting(others, length, size, pager) {
+  const fit = (space) => Math.max(1, Math.floor((space + GAP) / (size + GAP)));
+  return others <= fit(length) ? others : fit(length - pager - GAP);
+}
+
 function stripBeside(others, width, height) {
   const tileWidth = Math.min(240, width * 0.22);
   const tileHeight = (tileWidth * 9) / 16;
-  const room = Math.max(1, Math.floor((height + GAP) / (tileHeight + GAP)));
-  const shown = Math.min(others, room);
-  const top = (height - shown * tileHeight - (shown - 1) * GAP) / 2;
-  const stage = { x: 0, y: 0, width: width - tileWidth - GAP, height };
-  const strip = Array.from({ length: others }, (_, index) =>
-    index < shown
-      ? { x: width - tileWidth, y: top + index * (tileHeight + GAP), width: tileWidth, height: tileHeight }
-      : null,
-  );
-  return [stage, ...strip];
+  const room = fitting(others, height, tileHeight, PAGER);
+  const left = width - tileWidth;
+  const paged = room < others;
+  const place = (index, count) => {
+    const used = count * tileHeight + (count - 1) * GAP;
+    const top = paged ? 0 : (height - used) / 2;
+    return { x: left, y: top + index * (tileHeight + GAP), width: tileWidth, height: tileHeight };
+  };
+  const stage = { x: 0, y: 0, width: left - GAP, height };
+  return { stage, room, place, pager: { x: left, y: height - PAGER, width: tileWidth, height: PAGER } };
 }
 
 function stripBelow(others, width, height) {
-  const tileHeight = Math.min(120, height * 0.2);
-  const tileWidth = tileHeight;
-  const room = Math.max(1, Math.floor((width + GAP) / (tileWidth + GAP)));
-  const shown = Math.min(others, room);
-  const left = (width - shown * tileWidth - (shown - 1) * GAP) / 2;
-  const stage = { x: 0, y: 0, width, height: height - tileHeight - GAP };
-  const strip = Array.from({ length: others }, (_, index) =>
-    index < shown
-      ? { x: left + index * (tileWidth + GAP), y: height - tileHeight, width: tileWidth, height: tileHeight }
-      : null,
-  );
-  return [stage, ...strip];
+  const size = Math.min(120, height * 0.2);
+  const room = fitting(others, width, size, PAGER_BELOW);
+  const top = height - size;
+  const paged = room < others;
+  const place = (index, count) => {
+    const used = count * size + (count - 1) * GAP;
+    const left = paged ? 0 : (width - used) / 2;
+    return { x: left + index * (size + GAP), y: top, width: size, height: size };
+  };
+  const stage = { x: 0, y: 0, width, height: top - GAP };
+  return { stage, room, place, pager: { x: width - PAGER_BELOW, y: top, width: PAGER_BELOW, height: size } };
 }

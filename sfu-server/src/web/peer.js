@@ -1,14 +1,7 @@
 // One RTCPeerConnection and its negotiation (the polite side of W3C "perfect negotiation"), the sections that are
 // sent on, and ICE restarts. It knows SDP goes out and comes in through `send`; it knows no participants.
 
-// Lowest first, as the server orders its ladder. Each encoding names its own L1T*: without it, VP9 and AV1 would turn
-// several encodings into one SVC stream.
-const CAMERA_LAYERS = [
-  { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000, scalabilityMode: 'L1T2' },
-  { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 500_000, scalabilityMode: 'L1T2' },
-  { rid: 'f', scaleResolutionDownBy: 1, maxBitrate: 1_500_000, scalabilityMode: 'L1T2' },
-];
-const SCREEN_LAYERS = [{ maxBitrate: 2_500_000, scalabilityMode: 'L1T1' }];
+import { addSender, encodingsFor, fitEncodings, withStartBitrate } from './encodings.js';
 
 const LAYERS_ALLOCATION = 'http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00';
 
@@ -91,10 +84,11 @@ export class Peer extends EventTarget {
     }
     // The direction first: an offer that is made meanwhile already includes it.
     section.direction = 'sendonly';
-    await section.sender.replaceTrack(track);
+    await this.replace(source, track);
   }
 
-  /// Stops publishing a source; its section stays for the next time.
+  /// Stops publishing a source; its section stays for the next time. Not for a camera that is only off: Firefox forgets
+  /// the layers of a section that was inactive, so that one goes on without a track.
   async unpublish(source) {
     const section = this.#sections.get(source);
     if (!section) return;
@@ -104,7 +98,10 @@ export class Peer extends EventTarget {
 
   /// Another track, or none, on a section that goes on: no negotiation.
   async replace(source, track) {
-    await this.#sections.get(source)?.sender.replaceTrack(track);
+    const { sender } = this.#sections.get(source) ?? {};
+    if (!sender) return;
+    await fitEncodings(sender, source, track);
+    await sender.replaceTrack(track);
   }
 
   isPublishing(source) {
@@ -143,16 +140,8 @@ export class Peer extends EventTarget {
 
   #addSection(source, track) {
     const stream = source.startsWith('screen') ? this.#screen : this.#person;
-    const init = { direction: 'sendonly', streams: [stream] };
-    if (source === 'camera') init.sendEncodings = CAMERA_LAYERS;
-    if (source === 'screen') init.sendEncodings = SCREEN_LAYERS;
-    try {
-      return this.pc.addTransceiver(track ?? KIND[source], init);
-    } catch {
-      // An older browser that refuses the scalability modes; VP8 needs none.
-      init.sendEncodings = init.sendEncodings?.map(({ scalabilityMode, ...rest }) => rest);
-      return this.pc.addTransceiver(track ?? KIND[source], init);
-    }
+    const init = { direction: 'sendonly', streams: [stream], sendEncodings: encodingsFor(source, track) };
+    return addSender(this.pc, track ?? KIND[source], init);
   }
 
   #offer() {
@@ -197,7 +186,7 @@ export class Peer extends EventTarget {
     if (this.pc.signalingState === 'closed') return;
     if (message.type === 'offer') {
       // The polite peer: a local offer in flight is rolled back by this, and is needed again afterwards.
-      await this.pc.setRemoteDescription({ type: 'offer', sdp: message.sdp });
+      await this.pc.setRemoteDescription({ type: 'offer', sdp: withStartBitrate(message.sdp) });
       this.#pendingOffer = 0;
       await this.pc.setLocalDescription();
       this.#send({ type: 'answer', id: message.id, sdp: this.pc.localDescription.sdp });
@@ -206,7 +195,7 @@ export class Peer extends EventTarget {
     } else if (message.type === 'answer') {
       this.#pendingOffer = 0;
       this.#refusals = 0;
-      await this.pc.setRemoteDescription({ type: 'answer', sdp: message.sdp });
+      await this.pc.setRemoteDescription({ type: 'answer', sdp: withStartBitrate(message.sdp) });
     } else {
       await this.#refused(message);
     }

@@ -150,7 +150,7 @@ export function icon(name, className = '') {
 }
 
 function initials(name) {
-  const words = name.trim().split(/\s+/u).filter(Boolean);
+  const words = name.split(/\s+/u).filter((word) => /^[\p{L}\p{N}]/u.test(word));
   const letters = words.length > 1 ? [words[0], words.at(-1)] : words;
   return letters.map((word) => [...word][0].toLocaleUpperCase()).join('') || '?';
 }
