@@ -10,14 +10,26 @@ use common::{TestServer, WsClient};
 use serde_json::json;
 
 #[tokio::test]
-async fn the_page_is_at_the_root_and_at_every_room() {
+async fn every_page_has_its_address() {
     let server = TestServer::start().await;
-    for path in ["/", "/conference?room=standup", "/room/standup", "/room/caf%C3%A9%20%2F%20bar"] {
+    for (path, script) in [
+        ("/", "start.js"),
+        ("/conference?room=standup", "conference.js"),
+        ("/room/standup", "conference.js"),
+        ("/room/caf%C3%A9%20%2F%20bar", "conference.js"),
+        ("/broadcast?room=standup", "broadcast.js"),
+        ("/watch?room=standup&participant=ann", "watch.js"),
+    ] {
         let response = server.get(path, &[]).await;
         assert_eq!(response.status, 200, "{path}");
         assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
-        assert!(response.body.starts_with(b"<!doctype html>"), "{path}");
+        let page = String::from_utf8(response.body).unwrap();
+        assert!(page.starts_with("<!doctype html>"), "{path}");
+        assert!(page.contains(&format!("src=\"/assets/{script}\"")), "{path}");
     }
+    let old = server.get("/?name=ann&room=caf%C3%A9&autojoin=1", &[]).await;
+    assert_eq!(old.status, 307);
+    assert_eq!(old.header("location"), Some("/conference?name=ann&room=caf%C3%A9&autojoin=1"));
     for (path, kind) in
         [("conference.js", "text/javascript"), ("base.css", "text/css"), ("icons.svg", "image/svg+xml")]
     {

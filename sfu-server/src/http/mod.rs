@@ -79,8 +79,10 @@ impl App {
 /// All that the server answers.
 pub fn router(app: App) -> Router {
     Router::new()
-        .route("/", get(page::conference))
+        .route("/", get(page::start))
         .route("/conference", get(page::conference))
+        .route("/broadcast", get(page::broadcast))
+        .route("/watch", get(page::watch))
         .route("/room/{name}", get(page::conference))
         .route("/assets/{name}", get(page::asset))
         .route("/ws", get(ws::upgrade))

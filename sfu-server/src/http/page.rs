@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use axum::extract::Path;
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::{StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 
 /// One embedded file.
 struct Asset {
@@ -27,6 +27,8 @@ macro_rules! embed {
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     let files = embed![
         "base.css",
+        "broadcast.html",
+        "broadcast.js",
         "call.js",
         "conference.css",
         "conference.html",
@@ -44,13 +46,23 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         "overlay.js",
         "peer.js",
         "picker.js",
+        "resource.js",
         "room.js",
         "session.js",
         "signal.js",
         "sound.js",
+        "start.css",
+        "start.html",
+        "start.js",
         "stats.js",
+        "stream.css",
+        "stream.js",
         "support.js",
         "tile.js",
+        "watch.html",
+        "watch.js",
+        "whep.js",
+        "whip.js",
     ];
     let asset = |(name, bytes)| Asset { name, content_type: content_type(name), bytes, etag: etag(bytes) };
     files.into_iter().map(asset).collect()
@@ -73,9 +85,26 @@ fn etag(bytes: &[u8]) -> String {
     format!("\"{:016x}\"", hasher.finish())
 }
 
-/// The conference page; the script in it reads the room from the address.
+/// The start page. A room in its address means that room's call, as it did when the call was at the root.
+pub async fn start(uri: Uri, headers: HeaderMap) -> Response {
+    let names_room = |query: &&str| query.split('&').any(|pair| pair.starts_with("room="));
+    match uri.query().filter(names_room) {
+        Some(query) => Redirect::temporary(&format!("/conference?{query}")).into_response(),
+        None => serve("start.html", &headers),
+    }
+}
+
+/// The conference page; the script in it reads the room from the address, as those of the next two do.
 pub async fn conference(headers: HeaderMap) -> Response {
     serve("conference.html", &headers)
+}
+
+pub async fn broadcast(headers: HeaderMap) -> Response {
+    serve("broadcast.html", &headers)
+}
+
+pub async fn watch(headers: HeaderMap) -> Response {
+    serve("watch.html", &headers)
 }
 
 /// A part of a page.

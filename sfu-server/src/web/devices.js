@@ -34,13 +34,14 @@ export async function openCamera(deviceId, size = null) {
   return track;
 }
 
-/// The screen, window or tab that the person picks: {video, audio or null}. Null when they changed their mind.
-export async function openScreen() {
+/// The screen, window or tab that the person picks, with its sound if wanted: {video, audio or null}. Null when they
+/// changed their mind.
+export async function openScreen({ sound = true } = {}) {
   try {
     const stream = await navigator.mediaDevices.getDisplayMedia({
       video: { frameRate: { ideal: 30, max: 30 } },
-      audio: { suppressLocalAudioPlayback: false },
-      systemAudio: 'include',
+      audio: sound && { suppressLocalAudioPlayback: false },
+      systemAudio: sound ? 'include' : 'exclude',
     });
     const video = stream.getVideoTracks()[0];
     if ('contentHint' in video) video.contentHint = 'detail';

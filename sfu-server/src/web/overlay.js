@@ -4,13 +4,13 @@ import { bitrateText } from './stats.js';
 
 const LAYER_NAMES = ['low', 'medium', 'high'];
 
-/// The overlay's lines for a picture or sound that is received.
+/// The overlay's lines for a picture or sound that is received. `layer` is null where the server tells none.
 export function receivedLines(video, audio, layer, rttMs) {
   const lines = [];
   if (video) {
     const size = video.frameWidth ? `${video.frameWidth}×${video.frameHeight}` : 'no picture';
     lines.push(`${video.codec ?? '–'} ${size} @ ${Math.round(video.framesPerSecond ?? 0)}`);
-    lines.push(`layer ${layerText(layer)} · ${bitrateText(video.bitrate)}`);
+    lines.push(`${layer === null ? '' : `layer ${layerText(layer)} · `}${bitrateText(video.bitrate)}`);
     lines.push(`loss ${video.lossPercent.toFixed(1)} % · rtt ${rttMs ?? '–'} ms`);
     const frozen = video.totalFreezesDuration ?? 0;
     lines.push(`freezes ${video.freezeCount ?? 0}${frozen ? ` (${frozen.toFixed(1)} s)` : ''}`);

@@ -1,5 +1,6 @@
-// `window.sfu`: a read-only view for tests and for whoever looks into a call that misbehaves. It changes nothing.
+// `window.sfu`: a read-only view for tests and for whoever looks into a page that misbehaves. It changes nothing.
 
+/// Of a call:
 /// `sfu.state`         "idle" | "joining" | "joined" | "reconnecting" | "ended"
 /// `sfu.room`, `sfu.self`   room name; {id, identity, name}
 /// `sfu.participants`  [{id, identity, name, state, tracks: [{id, kind, source, muted}]}]
@@ -53,4 +54,33 @@ export function exposeForTests({ session, call, local }) {
     },
   };
   Object.defineProperty(window, 'sfu', { value: Object.freeze(view) });
+}
+
+/// Of a broadcast, or of somebody who watches one: `state`, `problem`, `pc`, `log` as of StreamClient, `stats()` as above,
+/// and `tiles` with the one picture. `view`: {client, video, stats}.
+export function exposeStream(view) {
+  const stream = {
+    get state() {
+      return view.client?.state ?? 'idle';
+    },
+    get problem() {
+      return view.client?.problem ?? null;
+    },
+    get pc() {
+      return view.client?.pc ?? null;
+    },
+    get log() {
+      return view.client?.log.map((entry) => ({ ...entry })) ?? [];
+    },
+    get tiles() {
+      const { video } = view;
+      const track = video.srcObject?.getVideoTracks()[0];
+      return [{ key: 'picture', local: video.hasAttribute('aria-hidden'), trackId: track?.id, video, visible: !document.hidden, layer: null }];
+    },
+    stats() {
+      const { inbound, outbound } = view.stats;
+      return { inbound: Object.fromEntries(inbound), outbound: Object.fromEntries(outbound) };
+    },
+  };
+  Object.defineProperty(window, 'sfu', { value: Object.freeze(stream) });
 }
