@@ -10,6 +10,7 @@
 //! - The same seed, commands, datagrams and times give the same output, byte for byte, as long as the
 //!   handshakes do.
 
+pub mod bwe;
 pub mod command;
 pub mod config;
 pub mod demux;
@@ -17,7 +18,7 @@ pub mod drop;
 pub mod event;
 mod guard;
 pub mod output;
-mod pacer;
+pub mod pacer;
 mod packet;
 mod packet_store;
 mod peer;

@@ -1,6 +1,7 @@
 //! Newtypes and arithmetic: the vocabulary that every other module speaks.
 
 mod id;
+mod probe;
 mod rate;
 mod seq;
 mod time;
@@ -8,6 +9,7 @@ mod time;
 pub use id::{
     Kind, Label, LayerId, Mid, ParticipantId, Pt, Rid, RoomId, SlotId, Ssrc, TrackId, TransportId, WorkerId,
 };
+pub use probe::{ProbeCluster, ProbeId};
 pub use rate::{Bitrate, DataSize};
 pub use seq::{ExtSeq, SeqNo, SeqUnwrapper, TwccSeq};
 pub use time::{ClockRate, NtpTime, RtpTime, Time};

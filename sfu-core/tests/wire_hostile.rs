@@ -59,6 +59,10 @@ fn consume(map: &ExtensionMap, bytes: &[u8]) {
             RtcpPacket::TransportCc(feedback) => {
                 assert_eq!(feedback.results().count(), usize::from(feedback.packet_count));
             }
+            RtcpPacket::CongestionFeedback(feedback) => {
+                assert_eq!(feedback.results().count(), feedback.packet_count);
+                assert!(feedback.packet_count <= bytes.len() / 2);
+            }
             RtcpPacket::Remb { ssrcs, .. } | RtcpPacket::Bye { ssrcs } => {
                 assert!(ssrcs.iter().count() <= 255);
             }
@@ -72,7 +76,16 @@ fn hostile_bytes_of_every_length() {
     let mut rng = StdRng::seed_from_u64(5);
     let map = map();
     // Packet types with a plausible length field, so that parsing gets past the header.
-    let kinds = [(0x81, 200), (0x82, 201), (0x83, 203), (0x81, 205), (0x8f, 205), (0x84, 206), (0x8f, 206)];
+    let kinds = [
+        (0x81, 200),
+        (0x82, 201),
+        (0x83, 203),
+        (0x81, 205),
+        (0x8b, 205),
+        (0x8f, 205),
+        (0x84, 206),
+        (0x8f, 206),
+    ];
     for len in 0..=1_500usize {
         let mut random = bytes(&mut rng, len);
         consume(&map, &random);

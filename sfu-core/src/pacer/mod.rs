@@ -1,7 +1,11 @@
 //! When what a subscriber's slots have chosen is released. Pass-through: everything at the next release, in order.
 //! Holds references, not packets.
 
+mod schedule;
+
 use std::collections::VecDeque;
+
+pub use self::schedule::{Schedule, TICK};
 
 use crate::packet::{SegmentId, StreamRef};
 use crate::unit::{ExtSeq, SlotId};

@@ -132,6 +132,7 @@ impl Sfu {
                 RtcpPacket::Fir { entries } => keyframes.extend(entries.iter().map(|(media, _)| media)),
                 // Nothing estimates yet; BYE is followed by signalling.
                 RtcpPacket::TransportCc(_)
+                | RtcpPacket::CongestionFeedback(_)
                 | RtcpPacket::Remb { .. }
                 | RtcpPacket::Bye { .. }
                 | RtcpPacket::Other { .. } => {}

@@ -1,15 +1,17 @@
-//! RTCP (RFC 3550 §6, RFC 4585, RFC 5104, transport-cc, REMB): the packets of a compound that the engine
+//! RTCP (RFC 3550 §6, RFC 4585, RFC 5104, RFC 8888, transport-cc, REMB): the packets of a compound that the engine
 //! acts on, read in place, and [`write`] for those that it sends. Keeps no state between packets.
 //!
 //! The parser is ours and not the `rtcp` crate's: a subscriber's feedback is a datagram every few dozen
 //! packets, and this one borrows where that one allocates a boxed value per packet and per list.
 
+mod congestion_feedback;
 mod transport_cc;
 pub mod write;
 
 #[cfg(test)]
 mod tests;
 
+pub use congestion_feedback::{CongestionFeedback, Reception, StreamResult};
 pub use transport_cc::{PacketResult, TransportCc, TwccTime};
 
 use crate::unit::{Bitrate, NtpTime, RtpTime, SeqNo, Ssrc};
@@ -21,8 +23,9 @@ const GOODBYE: u8 = 203;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
 
-/// Feedback message types of transport-layer feedback (RFC 4585 §6.2, draft-holmer §3.1).
+/// Feedback message types of transport-layer feedback (RFC 4585 §6.2, RFC 8888 §3.1, draft-holmer §3.1).
 const FMT_NACK: u8 = 1;
+const FMT_CONGESTION: u8 = 11;
 const FMT_TRANSPORT_CC: u8 = 15;
 
 /// Feedback message types of payload-specific feedback (RFC 4585 §6.3, RFC 5104 §4.3.1, draft-alvestrand).
@@ -56,6 +59,7 @@ pub enum RtcpPacket<'a> {
         entries: FirEntries<'a>,
     },
     TransportCc(TransportCc<'a>),
+    CongestionFeedback(CongestionFeedback<'a>),
     /// The receiver's estimate over all of `ssrcs` together.
     Remb {
         bitrate: Bitrate,
@@ -173,6 +177,9 @@ fn parse(packet_type: u8, count: u8, body: &[u8]) -> Option<RtcpPacket<'_>> {
         (GOODBYE, _) => RtcpPacket::Bye { ssrcs: Ssrcs { bytes: body.get(..4 * usize::from(count))? } },
         (TRANSPORT_FEEDBACK, FMT_NACK) => {
             RtcpPacket::Nack { media: Ssrc(u32_at(body, 4)?), lost: NackEntries { bytes: body.get(8..)? } }
+        }
+        (TRANSPORT_FEEDBACK, FMT_CONGESTION) => {
+            RtcpPacket::CongestionFeedback(CongestionFeedback::parse(body)?)
         }
         (TRANSPORT_FEEDBACK, FMT_TRANSPORT_CC) => RtcpPacket::TransportCc(TransportCc::parse(body)?),
         (PAYLOAD_FEEDBACK, FMT_PLI) => RtcpPacket::Pli { media: Ssrc(u32_at(body, 4)?) },
