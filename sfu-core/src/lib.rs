@@ -10,6 +10,7 @@
 //! - The same seed, commands, datagrams and times give the same output, byte for byte, as long as the
 //!   handshakes do.
 
+pub mod codec;
 pub mod command;
 pub mod config;
 pub mod demux;
