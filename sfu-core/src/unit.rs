@@ -6,7 +6,8 @@ mod seq;
 mod time;
 
 pub use id::{
-    Kind, Label, LayerId, Mid, ParticipantId, Pt, Rid, RoomId, SlotId, Ssrc, TrackId, TransportId, WorkerId,
+    Kind, Label, LayerId, Mid, ParticipantId, Pt, Rid, RoomId, SlotId, Ssrc, TemporalId, TrackId,
+    TransportId, WorkerId,
 };
 pub use rate::{Bitrate, DataSize};
 pub use seq::{ExtSeq, SeqNo, SeqUnwrapper, TwccSeq};

@@ -19,6 +19,7 @@ pub use patch::{Patch, patch};
 pub use structure::{DecodeTarget, Structure};
 
 use super::bits::BitReader;
+use super::references::References;
 
 /// Bytes of the fields that every packet has.
 const MANDATORY_LEN: usize = 3;
@@ -67,33 +68,6 @@ impl Indications {
             all |= u64::from(reader.read(2)?) << (target * 2);
         }
         Some(Indications(all))
-    }
-}
-
-/// The frames that a frame refers to, as differences of frame numbers.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct References {
-    /// Bit i: the frame whose number is i + 1 lower.
-    near: u64,
-    /// There is one that is further back than that.
-    beyond: bool,
-}
-
-impl References {
-    /// Whether all of them are among `present`, whose bit i is the frame whose number is i + 1 lower.
-    pub fn are_within(self, present: u64) -> bool {
-        !self.beyond && self.near & !present == 0
-    }
-
-    pub fn is_none(self) -> bool {
-        self.near == 0 && !self.beyond
-    }
-
-    fn add(&mut self, fdiff_minus_one: u32) {
-        match 1_u64.checked_shl(fdiff_minus_one) {
-            Some(bit) => self.near |= bit,
-            None => self.beyond = true,
-        }
     }
 }
 

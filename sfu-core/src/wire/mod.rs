@@ -3,6 +3,7 @@
 pub mod bits;
 pub mod dependency_descriptor;
 pub mod payload;
+pub mod references;
 pub mod rtcp;
 pub mod rtp;
 pub mod rtp_ext;

@@ -1,8 +1,9 @@
 //! The template dependency structure (§A.8.2): sent with keyframes, in force until the next. What of it forwarding
 //! needs, in arrays of fixed size, so that a new structure is read into the old one's place.
 
-use super::{Indications, References};
+use super::Indications;
 use crate::wire::bits::BitReader;
+use crate::wire::references::References;
 
 /// Template ids have six bits.
 const TEMPLATES_MAX: usize = 64;
