@@ -70,11 +70,6 @@ impl Dependencies {
         self.known.iter().find(|known| known.id == id).map(|known| &known.structure)
     }
 
-    /// The newest structure.
-    pub fn newest(&self) -> Option<&Structure> {
-        self.known.last().map(|known| &known.structure)
-    }
-
     /// The decode targets that the publisher sends, one bit each.
     pub fn active_targets(&self) -> u32 {
         self.active.map_or(0, |(_, active)| active)
@@ -82,7 +77,8 @@ impl Dependencies {
 
     fn read_attached(&mut self, frame: ExtSeq, bytes: &[u8]) -> Option<Reading> {
         let descriptor = DependencyDescriptor::parse_attached(bytes, &mut self.scratch)?;
-        if let Some(known) = self.known.iter().find(|known| known.first == frame) {
+        // Most keyframes repeat the structure that holds: what follows one that comes late is described by it already.
+        if let Some(known) = self.structure_of(frame).filter(|known| known.structure == *self.scratch) {
             return Some(Reading::Described(Dependency { descriptor, frame, structure: known.id }));
         }
         if self.known.len() == STRUCTURES && self.known.first().is_some_and(|oldest| frame < oldest.first) {
@@ -147,6 +143,11 @@ mod tests {
         for round in 1..=u16::try_from(STRUCTURES).unwrap() {
             let mut keyframe = packets[0].clone();
             keyframe[1..3].copy_from_slice(&(1_000 * round).to_be_bytes());
+            // Another offset of the template ids, in the low bits of the flags' byte and the three after.
+            let offset = 20 * u32::from(round % 3);
+            keyframe[0] = keyframe[0] & 0xc0 | offset as u8;
+            keyframe[3] = keyframe[3] & 0xf8 | (offset >> 3) as u8;
+            keyframe[4] = keyframe[4] & 0x1f | (offset << 5) as u8;
             assert!(matches!(dependencies.read(&keyframe), Some(Reading::Structured(_))));
         }
         assert_eq!(dependencies.known.len(), STRUCTURES);

@@ -90,6 +90,8 @@ pub struct LayerFilter {
     has_begun: bool,
     /// The frame of the newest picture that was looked at last: what is decided for its first packet holds for all.
     considered: Option<ExtSeq>,
+    /// The decode targets, one bit each, by which the same frames of the newest picture would have been forwarded.
+    alike: u32,
     /// Nothing of the newest picture has come yet.
     is_new: bool,
     forwarded: Forwarded,
@@ -109,6 +111,7 @@ impl Default for LayerFilter {
             newest: (RtpTime(0), 0),
             has_begun: false,
             considered: None,
+            alike: u32::MAX,
             is_new: true,
             forwarded: Forwarded::default(),
             complete: 0,
@@ -159,13 +162,17 @@ impl LayerFilter {
     pub fn decide(&mut self, packet: &Packet, dependencies: &Dependencies) -> Verdict {
         let time = self.advance(packet.rtp_time);
         if time == self.newest.1 {
-            if !self.has_begun && self.consider(packet, dependencies).is_none() {
+            if self.consider(packet, dependencies).is_none() {
                 return Verdict::Stuck;
             }
             self.is_new = false;
         }
         let Some(rule) = self.rule_at(time) else { return Verdict::LeaveOut };
         let verdict = judge(rule, packet, dependencies);
+        if let Some(dependency) = packet.dependency.filter(|_| time == self.newest.1) {
+            let present = dependency.descriptor.indications.present();
+            self.alike &= if verdict == Verdict::LeaveOut { !present } else { present };
+        }
         match verdict {
             Verdict::Forward { .. } => {
                 self.has_begun |= time == self.newest.1;
@@ -205,6 +212,7 @@ impl LayerFilter {
             self.has_begun = false;
             self.is_new = true;
             self.considered = None;
+            self.alike = u32::MAX;
         }
         time
     }
@@ -235,8 +243,8 @@ impl LayerFilter {
         }
     }
 
-    /// Looks whether other layers can begin with this packet, of whose picture nothing was forwarded yet. `None` when
-    /// nothing can go on without a keyframe.
+    /// Looks whether other layers can begin with this packet of the newest picture. `None` when nothing can go on without
+    /// a keyframe.
     fn consider(&mut self, packet: &Packet, dependencies: &Dependencies) -> Option<()> {
         let is_new = self.is_new;
         match (self.rule()?, &packet.dependency, &packet.descriptor) {
@@ -266,6 +274,9 @@ impl LayerFilter {
         dependencies: &Dependencies,
     ) -> Option<()> {
         if dependency.structure != current {
+            if self.has_begun {
+                return Some(());
+            }
             let rule = self.first_target(dependency, dependencies)?;
             self.begin(rule);
             return Some(());
@@ -276,17 +287,19 @@ impl LayerFilter {
             self.needs_keyframe = false;
             return Some(());
         };
+        let spatial = |target: u8| structure.targets().get(usize::from(target)).map(|target| target.spatial);
+        let same_size = spatial(wished) == spatial(target);
+        // Within a picture what has come of it must be the same by both, and so must its end.
+        let in_time = (same_size || !self.has_begun) && self.alike >> (wished & 31) & 1 != 0;
         let covered =
             structure.targets().get(usize::from(target)).is_some_and(|target| target.covers(wished));
         let descriptor = &dependency.descriptor;
         let can_begin = descriptor.indications.of(wished) == Indication::Switch
             && descriptor.references.are_within(self.forwarded.before(dependency.frame));
-        if covered || can_begin {
+        if in_time && (covered || can_begin) {
             self.begin(Rule::Target { structure: current, target: wished });
         } else {
-            let spatial =
-                |target: u8| structure.targets().get(usize::from(target)).map(|target| target.spatial);
-            self.needs_keyframe = spatial(wished) != spatial(target);
+            self.needs_keyframe = !same_size && !covered;
         }
         Some(())
     }

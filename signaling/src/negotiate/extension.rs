@@ -198,7 +198,11 @@ impl KnownExtensionIds {
 
 #[cfg(test)]
 mod tests {
+    use sfu_core::unit::Pt;
+
     use super::*;
+    use crate::codec_policy::CodecName;
+    use crate::sdp::RtpFormat;
 
     fn map(id: u8, uri: &str, direction: Option<Direction>) -> ExtMap {
         ExtMap { id, uri: uri.to_owned(), direction }
@@ -219,11 +223,25 @@ mod tests {
     }
 
     fn codecs(names: &[&str]) -> Vec<AgreedCodec> {
-        let mut known = super::super::codec::KnownPayloadTypes::default();
-        let all = known.offer(Kind::Video);
-        let named =
-            |name: &&str| all.iter().find(|codec| codec.lines()[0].1.contains(*name)).unwrap().clone();
-        names.iter().map(named).collect()
+        // In this order: what stands first is what we prefer.
+        let name_of = |name: &&str| match *name {
+            "VP8" => CodecName::Vp8,
+            "VP9" => CodecName::Vp9,
+            _ => CodecName::H265,
+        };
+        let allowed: Vec<CodecName> = names.iter().map(name_of).collect();
+        let format = |(pt, name): (u8, &&str)| RtpFormat {
+            pt: Pt(pt),
+            name: (*name).to_owned(),
+            clock_rate: 90_000,
+            channels: None,
+            fmtp: String::new(),
+            feedback: Vec::new(),
+        };
+        let formats: Vec<RtpFormat> = (100..).zip(names).map(format).collect();
+        let agreed = super::super::codec::agree(&allowed, &formats);
+        assert_eq!(agreed.len(), names.len());
+        agreed
     }
 
     const DEPENDENCY_DESCRIPTOR: &str =

@@ -44,7 +44,7 @@ impl DecodeTarget {
 }
 
 /// A template dependency structure.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Structure {
     id_offset: u8,
     template_count: u8,
@@ -67,6 +67,18 @@ impl Default for Structure {
         }
     }
 }
+
+/// What lies behind the counts is left from an earlier structure.
+impl PartialEq for Structure {
+    fn eq(&self, other: &Structure) -> bool {
+        self.id_offset == other.id_offset
+            && self.templates() == other.templates()
+            && self.targets() == other.targets()
+            && self.resolutions == other.resolutions
+    }
+}
+
+impl Eq for Structure {}
 
 impl Structure {
     /// The decode targets in their order.
@@ -101,7 +113,11 @@ impl Structure {
     /// The template that a packet names.
     pub(super) fn template(&self, id: u8) -> Option<&Template> {
         let at = id.wrapping_add(64).wrapping_sub(self.id_offset) & 63;
-        self.templates.get(..usize::from(self.template_count))?.get(usize::from(at))
+        self.templates().get(usize::from(at))
+    }
+
+    fn templates(&self) -> &[Template] {
+        self.templates.get(..usize::from(self.template_count)).unwrap_or_default()
     }
 
     /// Reads a structure in place of this one.
@@ -177,8 +193,7 @@ impl Structure {
         if !reader.read_bool()? {
             return Some(());
         }
-        let templates = self.templates.get(..usize::from(self.template_count)).unwrap_or_default();
-        let highest = templates.last().map_or(0, |template| template.spatial);
+        let highest = self.templates().last().map_or(0, |template| template.spatial);
         for spatial in 0..=usize::from(highest) {
             let (width, height) = (reader.read(16)?, reader.read(16)?);
             if let Some(resolution) = self.resolutions.get_mut(spatial) {
