@@ -30,9 +30,9 @@ struct Known {
 #[derive(Debug, Default)]
 pub struct Dependencies {
     /// Oldest first; allocated with the first descriptor.
-    known: Vec<Box<Known>>,
-    /// Where a structure is read before it is known to be good and new.
-    scratch: Box<Structure>,
+    known: Vec<Known>,
+    /// Where a structure is read before it is known to be good and new; allocated with the first.
+    scratch: Option<Box<Structure>>,
     ids: u32,
     frames: SeqUnwrapper,
     /// The targets that are sent, and the frame that said so last.
@@ -76,9 +76,10 @@ impl Dependencies {
     }
 
     fn read_attached(&mut self, frame: ExtSeq, bytes: &[u8]) -> Option<Reading> {
-        let descriptor = DependencyDescriptor::parse_attached(bytes, &mut self.scratch)?;
+        let descriptor = DependencyDescriptor::parse_attached(bytes, self.scratch.get_or_insert_default())?;
+        let scratch = self.scratch.as_deref()?;
         // Most keyframes repeat the structure that holds: what follows one that comes late is described by it already.
-        if let Some(known) = self.structure_of(frame).filter(|known| known.structure == *self.scratch) {
+        if let Some(known) = self.structure_of(frame).filter(|known| known.structure == *scratch) {
             return Some(Reading::Described(Dependency { descriptor, frame, structure: known.id }));
         }
         if self.known.len() == STRUCTURES && self.known.first().is_some_and(|oldest| frame < oldest.first) {
@@ -88,17 +89,18 @@ impl Dependencies {
         let id = StructureId(self.ids);
         let mut known = match self.known.len() {
             STRUCTURES => self.known.remove(0),
-            _ => Box::new(Known { id, first: frame, structure: Structure::default() }),
+            _ => Known { id, first: frame, structure: Structure::default() },
         };
         (known.id, known.first) = (id, frame);
-        known.structure.clone_from(&self.scratch);
+        known.structure.clone_from(scratch);
         let at = self.known.partition_point(|other| other.first < frame);
+        self.known.reserve_exact(STRUCTURES - self.known.len());
         self.known.insert(at, known);
         Some(Reading::Structured(Dependency { descriptor, frame, structure: id }))
     }
 
     fn structure_of(&self, frame: ExtSeq) -> Option<&Known> {
-        self.known.iter().rev().find(|known| known.first <= frame).map(AsRef::as_ref)
+        self.known.iter().rev().find(|known| known.first <= frame)
     }
 
     fn note_active(&mut self, dependency: &Dependency) {

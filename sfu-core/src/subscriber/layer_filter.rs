@@ -248,10 +248,10 @@ impl LayerFilter {
     fn consider(&mut self, packet: &Packet, dependencies: &Dependencies) -> Option<()> {
         let is_new = self.is_new;
         match (self.rule()?, &packet.dependency, &packet.descriptor) {
-            (Rule::Target { structure, target }, Some(dependency), _) => {
-                if self.considered.replace(dependency.frame) != Some(dependency.frame) {
-                    self.consider_target(structure, target, dependency, dependencies)?;
-                }
+            (Rule::Target { structure, target }, Some(dependency), _)
+                if self.considered.replace(dependency.frame) != Some(dependency.frame) =>
+            {
+                self.consider_target(structure, target, dependency, dependencies)?;
             }
             (Rule::Upto { spatial, temporal }, None, PayloadDescriptor::Vp9(vp9)) if is_new => {
                 self.consider_vp9(spatial, temporal, vp9);

@@ -153,7 +153,7 @@ impl Slot {
         };
         let ladder = || track.ladder.iter().filter(|layer| track.is_simulcast() || layer.id.0 <= spatial);
         let spatial =
-            if track.is_simulcast() { id } else { ladder().last().map_or(LayerId(0), |layer| layer.id) };
+            if track.is_simulcast() { id } else { ladder().next_back().map_or(LayerId(0), |layer| layer.id) };
         let arriving = ladder().find(|layer| layer.id == spatial).map_or(1, |layer| layer.temporal_count);
         let temporal = TemporalId(temporal.min(arriving.saturating_sub(1)));
         Some(ForwardedLayer { spatial, temporal: Some(temporal) })

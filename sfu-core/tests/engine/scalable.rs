@@ -3,7 +3,7 @@
 
 use sfu_core::command::{Codec, ExtensionIds, PayloadType, SlotSpec, TrackSpec};
 use sfu_core::transport::srtp::SrtpSender;
-use sfu_core::unit::{ExtSeq, Mid, Pt, RtpTime, Ssrc, Time};
+use sfu_core::unit::{ExtSeq, Mid, RtpTime, Ssrc, Time};
 use sfu_core::wire::rtp::{FIXED_LEN, OutgoingHeader};
 use sfu_core::wire::rtp_ext::{ExtensionWriter, OutgoingExtensions};
 
@@ -158,6 +158,3 @@ impl Scalable {
 pub fn tag(payload: &[u8]) -> u64 {
     u64::from_be_bytes(payload[payload.len() - TAG_LEN..].try_into().unwrap())
 }
-
-/// The payload type that is used for every codec.
-pub const PT: Pt = VP8;
