@@ -2,7 +2,8 @@
 
 use crate::transport::handshake::{DtlsRole, Fingerprint};
 use crate::unit::{
-    ClockRate, Kind, LayerId, Mid, ParticipantId, Pt, Rid, RoomId, SlotId, Ssrc, TrackId, TransportId,
+    ClockRate, Kind, LayerId, Mid, ParticipantId, Pt, Rid, RoomId, SlotId, Ssrc, TemporalId, TrackId,
+    TransportId,
 };
 
 pub use crate::codec::{Codec, H264Profile};
@@ -123,8 +124,8 @@ pub enum LayerRequest {
     /// The highest layer that arrives.
     #[default]
     Highest,
-    /// This layer, or the nearest lower one that arrives, else the lowest.
-    AtMost(LayerId),
+    /// This layer, or the nearest lower one that arrives, else the lowest; of it the temporal layers up to this one.
+    AtMost { spatial: LayerId, temporal: TemporalId },
     /// Nothing for now.
     Paused,
 }

@@ -1,7 +1,7 @@
 //! What a worker tells the control plane: plain values, in the order in which they happened.
 
 use crate::transport::handshake::HandshakeError;
-use crate::unit::{LayerId, ParticipantId, RoomId, SlotId, TrackId, TransportId};
+use crate::unit::{LayerId, ParticipantId, RoomId, SlotId, TemporalId, TrackId, TransportId};
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
@@ -14,13 +14,33 @@ pub enum Event {
     /// The engine has dropped the transport and all that hung on it.
     TransportClosed { transport: TransportId, reason: CloseReason },
     /// The layers of a track that arrive have changed; lowest first, empty when nothing arrives.
-    TrackLayers { track: TrackId, layers: Vec<LayerId> },
+    TrackLayers { track: TrackId, layers: Vec<ArrivingLayer> },
     /// What a slot forwards has changed; `None` while it waits (keyframe, muted, no source).
-    SlotLayer { transport: TransportId, slot: SlotId, layer: Option<LayerId> },
+    SlotLayer { transport: TransportId, slot: SlotId, layer: Option<ForwardedLayer> },
     /// The slot's m-section has no payload type for the codec of its source.
     SlotUnsupported { transport: TransportId, slot: SlotId, track: TrackId },
     /// Who speaks in a room, loudest first, sent when it changes and at most 5 times a second.
     Speakers { room: RoomId, speakers: Vec<ParticipantId> },
+}
+
+/// A layer of a track that arrives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ArrivingLayer {
+    pub id: LayerId,
+    /// Temporal layers in it; 1 where the publisher names none.
+    pub temporal_count: u8,
+    /// What the publisher means to send, in kbit/s, with what this layer needs of others; where it says so.
+    pub kbps: Option<u32>,
+    /// Width and height, where the publisher says them.
+    pub size: Option<(u16, u16)>,
+}
+
+/// What a slot forwards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ForwardedLayer {
+    pub spatial: LayerId,
+    /// The highest temporal layer; `None` where the publisher names none.
+    pub temporal: Option<TemporalId>,
 }
 
 /// Why a transport ended.

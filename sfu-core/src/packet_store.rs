@@ -1,7 +1,7 @@
 //! The plaintext of one layer's recent packets: written once, referred to by every slot. A ring of entries over
 //! a ring of bytes, both allocated with the layer; the oldest packets are overwritten. Doesn't know who reads.
 
-use crate::packet::Packet;
+use crate::packet::{Dependency, Packet};
 use crate::unit::{ExtSeq, Kind};
 
 #[derive(Debug)]
@@ -19,6 +19,8 @@ struct Entry {
     /// Value of `written` where the payload begins.
     start: u64,
     len: u16,
+    /// Length of the dependency descriptor, which lies before the payload.
+    descriptor_len: u8,
 }
 
 impl PacketStore {
@@ -57,10 +59,12 @@ impl PacketStore {
         }
     }
 
-    /// Remembers an accepted packet.
-    pub fn insert(&mut self, packet: Packet, payload: &[u8]) {
+    /// Remembers an accepted packet with the bytes of its dependency descriptor; without those when they are too long.
+    pub fn insert(&mut self, packet: Packet, descriptor: &[u8], payload: &[u8]) {
         let capacity = self.bytes.len() as u64;
-        let len = payload.len() as u64;
+        let descriptor_len = u8::try_from(descriptor.len()).unwrap_or(0);
+        let descriptor = descriptor.get(..usize::from(descriptor_len)).unwrap_or_default();
+        let len = descriptor.len() as u64 + payload.len() as u64;
         if len > capacity / 2 || len > u64::from(u16::MAX) {
             return;
         }
@@ -70,27 +74,52 @@ impl PacketStore {
         }
         let start = self.written;
         let from = (start % capacity) as usize;
-        if let Some(room) = self.bytes.get_mut(from..from + payload.len()) {
-            room.copy_from_slice(payload);
+        let room = self.bytes.get_mut(from..from + len as usize).unwrap_or_default();
+        if let Some((before, rest)) = room.split_at_mut_checked(descriptor.len())
+            && rest.len() == payload.len()
+        {
+            before.copy_from_slice(descriptor);
+            rest.copy_from_slice(payload);
         }
         self.written += len;
         let slot = self.slot(packet.seq);
         self.highest = self.highest.max(Some(packet.seq));
         if let Some(entry) = self.entries.get_mut(slot) {
-            *entry = Some(Entry { packet, start, len: payload.len() as u16 });
+            *entry = Some(Entry { packet, start, len: len as u16, descriptor_len });
         }
     }
 
     /// The packet and its payload, while they are here.
     pub fn get(&self, seq: ExtSeq) -> Option<(&Packet, &[u8])> {
+        let (entry, bytes) = self.entry(seq)?;
+        Some((&entry.packet, bytes.get(usize::from(entry.descriptor_len)..)?))
+    }
+
+    /// The bytes of the packet's dependency descriptor, empty without one.
+    pub fn dependency_descriptor(&self, seq: ExtSeq) -> Option<&[u8]> {
+        let (entry, bytes) = self.entry(seq)?;
+        bytes.get(..usize::from(entry.descriptor_len))
+    }
+
+    /// Says of a packet what couldn't be known when it came.
+    pub fn describe(&mut self, seq: ExtSeq, dependency: Dependency) {
+        let slot = self.slot(seq);
+        if let Some(Some(entry)) = self.entries.get_mut(slot)
+            && entry.packet.seq == seq
+        {
+            entry.packet.dependency = Some(dependency);
+            entry.packet.is_undescribed = false;
+        }
+    }
+
+    fn entry(&self, seq: ExtSeq) -> Option<(&Entry, &[u8])> {
         let entry = self.entries.get(self.slot(seq))?.as_ref()?;
         let capacity = self.bytes.len() as u64;
         if entry.packet.seq != seq || self.written - entry.start > capacity {
             return None;
         }
         let from = (entry.start % capacity) as usize;
-        let payload = self.bytes.get(from..from + usize::from(entry.len))?;
-        Some((&entry.packet, payload))
+        Some((entry, self.bytes.get(from..from + usize::from(entry.len))?))
     }
 
     fn slot(&self, seq: ExtSeq) -> usize {
@@ -112,7 +141,7 @@ mod tests {
     fn store(kind: Kind, seqs: impl IntoIterator<Item = u64>, len: usize) -> PacketStore {
         let mut store = PacketStore::new(kind);
         for seq in seqs {
-            store.insert(Packet::for_test(ExtSeq(seq)), &vec![seq as u8; len]);
+            store.insert(Packet::for_test(ExtSeq(seq)), &[], &vec![seq as u8; len]);
         }
         store
     }
@@ -129,7 +158,7 @@ mod tests {
     fn a_gap_can_be_filled_later() {
         let mut store = store(Kind::Audio, [10, 12], 50);
         assert_eq!(store.accepts(ExtSeq(11)), Ok(()));
-        store.insert(Packet::for_test(ExtSeq(11)), &[11; 50]);
+        store.insert(Packet::for_test(ExtSeq(11)), &[], &[11; 50]);
         assert_eq!(store.get(ExtSeq(11)).unwrap().1, &[11; 50]);
     }
 

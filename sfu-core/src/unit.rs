@@ -7,7 +7,8 @@ mod seq;
 mod time;
 
 pub use id::{
-    Kind, Label, LayerId, Mid, ParticipantId, Pt, Rid, RoomId, SlotId, Ssrc, TrackId, TransportId, WorkerId,
+    Kind, Label, LayerId, Mid, ParticipantId, Pt, Rid, RoomId, SlotId, Ssrc, TemporalId, TrackId,
+    TransportId, WorkerId,
 };
 pub use probe::{ProbeCluster, ProbeId};
 pub use rate::{Bitrate, DataSize};

@@ -9,12 +9,15 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
-use sfu_core::command::{Codec, Command, PayloadType, SlotSpec, TrackSpec};
+use sfu_core::command::{Codec, Command, LayerRequest, PayloadType, SlotSpec, TrackSpec};
 use sfu_core::transport::srtp::SrtpSender;
-use sfu_core::unit::{ClockRate, ExtSeq, Kind, Pt, RtpTime, SlotId, Ssrc, Time, TrackId, TransportId};
+use sfu_core::unit::{
+    ClockRate, ExtSeq, Kind, LayerId, Pt, RtpTime, SlotId, Ssrc, TemporalId, Time, TrackId, TransportId,
+};
 use sfu_core::wire::rtp::{FIXED_LEN, OutgoingHeader};
 use sfu_core::{SendBatch, Sfu};
 
+use engine::scalable::{Scalable, VP9_FULL};
 use engine::{camera, connect, engine, participants_sender, path, release, slot, video};
 
 /// Counts the allocations of the thread that asks for it, and passes on.
@@ -186,4 +189,46 @@ fn a_forwarded_packet_allocates_nothing() {
     let seconds = now.since(Time::ZERO).as_secs_f64();
     let per_second = in_timers as f64 / seconds;
     assert!(per_second < 20.0 * SUBSCRIBERS as f64, "{per_second} allocations a second in timers");
+}
+
+/// Half of the subscribers take the middle layer at half its rate, the others all; descriptors are rewritten for all.
+#[test]
+fn a_scalable_stream_is_thinned_out_without_allocation() {
+    let stream = Scalable::new(VP9_FULL, Codec::Vp9 { profile: 0 }, true);
+    let mut sfu = engine();
+    connect(&mut sfu, Time::ZERO, 1);
+    sfu.command(Time::ZERO, Command::PublishTrack { transport: TransportId(1), track: stream.track(1) });
+    for n in 2..2 + SUBSCRIBERS {
+        connect(&mut sfu, Time::ZERO, n);
+        let (transport, slot) = (TransportId(n), SlotId(0));
+        sfu.command(Time::ZERO, Command::SetSlot { transport, slot: stream.slot(0) });
+        sfu.command(Time::ZERO, Command::SetSlotSource { transport, slot, source: Some(TrackId(1)) });
+        if n % 2 == 0 {
+            let layer = LayerRequest::AtMost { spatial: LayerId(1), temporal: TemporalId(1) };
+            sfu.command(Time::ZERO, Command::SetSlotLayer { transport, slot, layer });
+        }
+    }
+    let (sender, mut batch) = (participants_sender(), SendBatch::new(1 << 20, 1_024));
+    let (warm_up, packets) = (600, 2_400);
+    let (mut on_the_way, mut forwarded) = (0, 0);
+    for n in 0..packets {
+        let (now, mut packet) = (stream.at(n), stream.packet(&sender, 1, n, None));
+        let before = sfu.counters().rtp_forwarded;
+        let count = allocations(|| {
+            sfu.receive(now, path(1), &mut packet);
+            release(&mut sfu, now, &mut batch);
+        });
+        if sfu.next_timeout().is_some_and(|due| due <= now) {
+            sfu.handle_timeout(now);
+            release(&mut sfu, now, &mut batch);
+        }
+        while sfu.poll_event().is_some() {}
+        if n >= warm_up {
+            on_the_way += count;
+            forwarded += sfu.counters().rtp_forwarded - before;
+        }
+    }
+    let all = (packets - warm_up) * SUBSCRIBERS;
+    assert!((all / 2 + all / 20..all * 3 / 4).contains(&forwarded), "{forwarded} of {all}");
+    assert_eq!(on_the_way, 0, "allocations for {forwarded} forwarded packets");
 }

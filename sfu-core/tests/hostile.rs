@@ -15,7 +15,9 @@ use sfu_core::command::{
 };
 use sfu_core::transport::handshake::DtlsRole;
 use sfu_core::transport::srtp::SrtpSender;
-use sfu_core::unit::{ExtSeq, LayerId, Mid, Pt, Rid, RtpTime, SlotId, Ssrc, Time, TrackId, TransportId};
+use sfu_core::unit::{
+    ExtSeq, LayerId, Mid, Pt, Rid, RtpTime, SlotId, Ssrc, TemporalId, Time, TrackId, TransportId,
+};
 use sfu_core::wire::rtp::{FIXED_LEN, OutgoingHeader};
 use sfu_core::{DropReason, Load, Path, SendBatch, Sfu};
 
@@ -239,7 +241,10 @@ impl Attack {
             _ => {
                 let layer = match self.rng.random_range(0..3) {
                     0 => LayerRequest::Highest,
-                    1 => LayerRequest::AtMost(LayerId(self.rng.random_range(0..4))),
+                    1 => LayerRequest::AtMost {
+                        spatial: LayerId(self.rng.random_range(0..4)),
+                        temporal: TemporalId(self.rng.random_range(0..4)),
+                    },
                     _ => LayerRequest::Paused,
                 };
                 Command::SetSlotLayer { transport, slot: id, layer }

@@ -44,8 +44,9 @@ fn consume(map: &ExtensionMap, bytes: &[u8]) {
             rtx::split(payload);
             h264::is_keyframe_start(payload);
             h265::is_keyframe_start(payload);
-            vp9::is_keyframe_start(payload);
-            vp9::temporal_id(payload);
+            if let Some(vp9) = vp9::Vp9Descriptor::parse(payload) {
+                vp9::Vp9Patch { picture_id: 1, tl0_pic_idx: 1 }.apply(&vp9, &mut payload.to_vec());
+            }
             av1::is_keyframe_start(payload);
         }
     }

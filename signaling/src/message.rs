@@ -5,7 +5,7 @@ mod json;
 mod wire;
 
 use serde::{Deserialize, Serialize};
-use sfu_core::unit::{Kind, LayerId, ParticipantId, TrackId};
+use sfu_core::unit::{Kind, LayerId, ParticipantId, TemporalId, TrackId};
 
 use crate::error::{ErrorCode, JoinError, MessageError};
 
@@ -50,6 +50,9 @@ pub enum ClientMessage {
         track: TrackId,
         #[serde(default)]
         layer: LayerPreference,
+        /// The highest temporal layer; all of them when there is none.
+        #[serde(default)]
+        temporal: Option<u8>,
         #[serde(default)]
         paused: bool,
     },
@@ -186,6 +189,8 @@ pub enum ServerMessage {
         track: Option<TrackId>,
         #[serde(serialize_with = "wire::layer")]
         layer: Option<LayerId>,
+        #[serde(serialize_with = "wire::temporal", skip_serializing_if = "Option::is_none")]
+        temporal: Option<TemporalId>,
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<NoLayerReason>,
     },

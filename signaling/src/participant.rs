@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sfu_core::command::{Command, LayerRequest, SlotSpec, TrackSpec};
-use sfu_core::unit::{LayerId, Mid, ParticipantId, SlotId, Time, TrackId, TransportId, WorkerId};
+use sfu_core::event::{ArrivingLayer, ForwardedLayer};
+use sfu_core::unit::{LayerId, Mid, ParticipantId, SlotId, TemporalId, Time, TrackId, TransportId, WorkerId};
 
 use crate::message::{
     LayerPreference, NoLayerReason, ParticipantState, ParticipantView, PublishedView, ServerMessage,
@@ -27,7 +28,7 @@ pub struct Track {
     /// As the worker knows it, mute included.
     pub spec: TrackSpec,
     /// Layers that arrive at the worker.
-    pub layers: Vec<LayerId>,
+    pub layers: Vec<ArrivingLayer>,
 }
 
 impl Track {
@@ -167,12 +168,22 @@ impl Participant {
         }
     }
 
-    pub fn prefer(&mut self, track: TrackId, layer: LayerPreference, paused: bool) {
+    /// `temporal` is the highest temporal layer, all of them if `None`.
+    pub fn prefer(
+        &mut self,
+        track: TrackId,
+        layer: LayerPreference,
+        temporal: Option<TemporalId>,
+        paused: bool,
+    ) {
+        let at_most =
+            |spatial| LayerRequest::AtMost { spatial, temporal: temporal.unwrap_or(TemporalId::MAX) };
         let request = match layer {
             _ if paused => LayerRequest::Paused,
-            LayerPreference::Low => LayerRequest::AtMost(LayerId(0)),
-            LayerPreference::Medium => LayerRequest::AtMost(LayerId(1)),
-            LayerPreference::High => LayerRequest::AtMost(LayerId(2)),
+            LayerPreference::Low => at_most(LayerId(0)),
+            LayerPreference::Medium => at_most(LayerId(1)),
+            LayerPreference::High => at_most(LayerId(2)),
+            LayerPreference::Auto if temporal.is_some() => at_most(LayerId(u8::MAX)),
             LayerPreference::Auto => LayerRequest::Highest,
         };
         self.preferences.insert(track, request);
@@ -266,7 +277,7 @@ impl Participant {
     pub fn layer_message<'a>(
         &self,
         slot: SlotId,
-        layer: Option<LayerId>,
+        layer: Option<ForwardedLayer>,
         source: impl Fn(TrackId) -> Option<&'a Track>,
     ) -> Option<ServerMessage> {
         let known = self.worker_slots.get(&slot)?;
@@ -280,7 +291,13 @@ impl Participant {
             (None, Some(track)) if track.layers.is_empty() => Some(NoLayerReason::Silent),
             (None, Some(_)) => Some(NoLayerReason::Keyframe),
         };
-        Some(ServerMessage::Layer { mid: known.spec.mid.0.to_string(), track: known.source, layer, reason })
+        Some(ServerMessage::Layer {
+            mid: known.spec.mid.0.to_string(),
+            track: known.source,
+            layer: layer.map(|layer| layer.spatial),
+            temporal: layer.and_then(|layer| layer.temporal),
+            reason,
+        })
     }
 
     /// The worker forwards something through a slot.

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use sfu_core::command::{Command, OpenTransport, RemoteTransport};
-use sfu_core::unit::{LayerId, ParticipantId, RoomId, SlotId, Time, TrackId, WorkerId};
+use sfu_core::event::{ArrivingLayer, ForwardedLayer};
+use sfu_core::unit::{ParticipantId, RoomId, SlotId, Time, TrackId, WorkerId};
 
 use crate::directory::{Context, Deadline};
 use crate::error::{ErrorCode, OfferError};
@@ -402,7 +403,7 @@ impl Room {
         self.follow_speaker(ctx);
     }
 
-    pub fn set_layers(&mut self, id: ParticipantId, track: TrackId, layers: Vec<LayerId>) {
+    pub fn set_layers(&mut self, id: ParticipantId, track: TrackId, layers: Vec<ArrivingLayer>) {
         if let Some(track) = self.participants.get_mut(&id).and_then(|owner| owner.tracks.get_mut(&track)) {
             track.layers = layers;
         }
@@ -412,7 +413,7 @@ impl Room {
         &mut self,
         id: ParticipantId,
         slot: SlotId,
-        layer: Option<LayerId>,
+        layer: Option<ForwardedLayer>,
         ctx: &mut Context<'_>,
     ) {
         if let Some(participant) = self.participants.get_mut(&id).filter(|_| layer.is_some()) {

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use sfu_core::command::Command;
 use sfu_core::event::{CloseReason, Event};
 use sfu_core::transport::handshake::Fingerprint;
-use sfu_core::unit::{ParticipantId, RoomId, Time, WorkerId};
+use sfu_core::unit::{ParticipantId, RoomId, TemporalId, Time, WorkerId};
 
 use crate::codec_policy::CodecPolicy;
 use crate::directory::{Context, Deadline, Deadlines, Directory};
@@ -163,8 +163,9 @@ impl Rooms {
             ClientMessage::Subscribe { track, enabled } => {
                 room.wish(id, track, |participant| participant.subscribe(track, enabled), ctx);
             }
-            ClientMessage::Prefer { track, layer, paused } => {
-                room.wish(id, track, |participant| participant.prefer(track, layer, paused), ctx);
+            ClientMessage::Prefer { track, layer, temporal, paused } => {
+                let temporal = temporal.map(TemporalId);
+                room.wish(id, track, |participant| participant.prefer(track, layer, temporal, paused), ctx);
             }
             ClientMessage::Mute { track, muted } => room.set_muted(id, track, muted, ctx),
             ClientMessage::Leave => room.remove(id, LeaveReason::Left, ClosedReason::Left, ctx),

@@ -8,7 +8,7 @@ mod support;
 use std::path::Path;
 
 use sfu_core::command::{Codec, H264Profile, PayloadType};
-use sfu_core::event::Event;
+use sfu_core::event::{Event, ForwardedLayer};
 use sfu_core::unit::{LayerId, SlotId, Time, TrackId, TransportId, WorkerId};
 use signaling::{ClientMessage, CodecName, CodecPolicy, Rooms, ServerMessage, SessionId};
 use support::{SectionLines, answer_in, config, drain, join, join_request, offer, offer_in, sections, types};
@@ -217,7 +217,8 @@ fn a_missing_codec_is_told_again_to_who_comes_back_until_it_works() {
     };
     let (bob, told) = resume(&mut rooms);
     assert_eq!(told, ["joined", "codec_unsupported"]);
-    rooms.core_event(Time::ZERO, WorkerId(0), Event::SlotLayer { transport, slot, layer: Some(LayerId(0)) });
+    let layer = Some(ForwardedLayer { spatial: LayerId(0), temporal: None });
+    rooms.core_event(Time::ZERO, WorkerId(0), Event::SlotLayer { transport, slot, layer });
     drain(&mut rooms, bob);
     assert_eq!(resume(&mut rooms).1, ["joined"]);
 }

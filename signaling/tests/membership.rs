@@ -7,8 +7,8 @@ mod support;
 use std::time::Duration;
 
 use sfu_core::command::{Command, LayerRequest};
-use sfu_core::event::{CloseReason, Event};
-use sfu_core::unit::{Kind, LayerId, SlotId, Time, TrackId, TransportId, WorkerId};
+use sfu_core::event::{ArrivingLayer, CloseReason, Event, ForwardedLayer};
+use sfu_core::unit::{Kind, LayerId, SlotId, TemporalId, Time, TrackId, TransportId, WorkerId};
 use signaling::message::{ClosedReason, LayerPreference, LeaveReason, ParticipantState, Source};
 use signaling::{ClientMessage, ErrorCode, JoinError, JoinRequest, Rooms, ServerMessage, SessionId};
 use support::client::ModelClient;
@@ -284,7 +284,7 @@ fn preferences_follow_the_track_from_slot_to_slot() {
     let (mut rooms, (_, ann), (bob, mut bob_client)) = call();
     commands(&mut rooms);
     let camera = *ann.published.iter().find(|(_, source)| **source == Source::Camera).unwrap().0;
-    let prefer = |layer, paused| ClientMessage::Prefer { track: camera, layer, paused };
+    let prefer = |layer, paused| ClientMessage::Prefer { track: camera, layer, temporal: None, paused };
     rooms.receive(Time::ZERO, bob, prefer(LayerPreference::Low, false));
     rooms.receive(Time::ZERO, bob, prefer(LayerPreference::Low, true));
     let layers: Vec<LayerRequest> = commands(&mut rooms)
@@ -294,7 +294,10 @@ fn preferences_follow_the_track_from_slot_to_slot() {
             _ => None,
         })
         .collect();
-    assert_eq!(layers, [LayerRequest::AtMost(LayerId(0)), LayerRequest::Paused]);
+    assert_eq!(
+        layers,
+        [LayerRequest::AtMost { spatial: LayerId(0), temporal: TemporalId::MAX }, LayerRequest::Paused]
+    );
     for enabled in [false, true] {
         rooms.receive(Time::ZERO, bob, ClientMessage::Subscribe { track: camera, enabled });
         settle(&mut rooms, &mut [(bob, &mut bob_client)]);
@@ -319,13 +322,15 @@ fn a_slot_without_a_layer_says_why() {
     let slot = SlotId(mid[1..].parse().unwrap());
     let (transport, track) = (TransportId(2), camera);
     let reason = |rooms: &mut Rooms, layer: Option<LayerId>| {
+        let layer = layer.map(|spatial| ForwardedLayer { spatial, temporal: Some(TemporalId(1)) });
         rooms.core_event(Time::ZERO, WORKER, Event::SlotLayer { transport, slot, layer });
         let message = drain(rooms, bob).pop().unwrap().to_json();
         let value: serde_json::Value = serde_json::from_str(&message).unwrap();
         value["reason"].as_str().unwrap_or_default().to_owned()
     };
     assert_eq!(reason(&mut rooms, None), "silent");
-    rooms.core_event(Time::ZERO, WORKER, Event::TrackLayers { track, layers: vec![LayerId(0)] });
+    let arriving = ArrivingLayer { id: LayerId(0), temporal_count: 2, kbps: None, size: None };
+    rooms.core_event(Time::ZERO, WORKER, Event::TrackLayers { track, layers: vec![arriving] });
     assert_eq!(reason(&mut rooms, None), "keyframe");
     assert_eq!(reason(&mut rooms, Some(LayerId(0))), "");
     rooms.receive(Time::ZERO, ann, ClientMessage::Mute { track, muted: true });
@@ -333,7 +338,7 @@ fn a_slot_without_a_layer_says_why() {
     rooms.receive(
         Time::ZERO,
         bob,
-        ClientMessage::Prefer { track, layer: LayerPreference::Auto, paused: true },
+        ClientMessage::Prefer { track, layer: LayerPreference::Auto, temporal: None, paused: true },
     );
     assert_eq!(reason(&mut rooms, None), "paused");
     rooms.core_event(Time::ZERO, WORKER, Event::SlotUnsupported { transport, slot, track });

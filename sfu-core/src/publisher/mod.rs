@@ -1,7 +1,9 @@
 //! One participant's uplink: binds SSRCs to tracks and layers, counts and keeps what arrives, and writes the
 //! feedback that the publisher needs. Doesn't know who watches.
 
+pub mod dependencies;
 pub mod keyframe_requests;
+pub mod layer_activity;
 pub mod nack_generator;
 pub mod receiver_report;
 pub mod recv_stream;
@@ -20,19 +22,22 @@ use crate::command::Codec;
 use crate::drop::{Counters, DropReason};
 use crate::packet::StreamId;
 use crate::packet::{Carried, Packet, StreamRef, TrackIx};
+use crate::publisher::dependencies::Reading;
 use crate::publisher::nack_generator::Gap;
 use crate::publisher::recv_stream::RecvStream;
 use crate::publisher::source_clock::SourceClock;
-use crate::publisher::track::Track;
+use crate::publisher::track::{Layer, Track};
 use crate::publisher::twcc_recorder::TwccRecorder;
 use crate::unit::{ExtSeq, NtpTime, RtpTime, Ssrc, Time};
 use crate::wire::payload::PayloadDescriptor;
 use crate::wire::payload::red::RedDescriptor;
 use crate::wire::payload::vp8::Vp8Descriptor;
-use crate::wire::payload::{av1, h264, h265, vp9};
+use crate::wire::payload::vp9::Vp9Descriptor;
+use crate::wire::payload::{av1, h264, h265};
 use crate::wire::rtp::RtpHeader;
 use crate::wire::rtp_ext::{ExtensionMap, Extensions};
 use crate::wire::rtx;
+use crate::wire::video_layers_allocation::VideoLayersAllocation;
 
 /// All tracks of a worker.
 pub type Tracks = slab::Slab<Track>;
@@ -44,7 +49,15 @@ pub struct Incoming<'a> {
     /// The unwrapped sequence number that SRTP authenticated.
     pub index: ExtSeq,
     pub extensions: &'a Extensions,
+    /// The whole packet, which the extensions' ranges lie in.
+    pub packet: &'a [u8],
     pub payload: &'a [u8],
+}
+
+impl Incoming<'_> {
+    fn dependency_descriptor(&self) -> Option<&[u8]> {
+        self.extensions.dependency_descriptor.map(|range| range.of(self.packet))
+    }
 }
 
 /// What became of a packet that wasn't dropped.
@@ -111,14 +124,15 @@ impl Publisher {
         }
         let bound = self.bindings.bind(incoming, &self.tracks, tracks)?;
         let track = tracks.get_mut(bound.track.0).ok_or(DropReason::UnknownStream)?;
-        let received = if bound.rtx {
+        if let Some(range) = incoming.extensions.video_layers_allocation {
+            track.allocation = VideoLayersAllocation::parse(range.of(incoming.packet)).or(track.allocation);
+        }
+        if bound.rtx {
             counters.rtx_received += 1;
-            receive_rtx(now, bound, incoming, track)
+            receive_rtx(now, bound, incoming, track, fresh)
         } else {
             self.receive_media(now, bound, incoming, track, fresh, counters)
-        };
-        fresh.push(received?);
-        Ok(())
+        }
     }
 
     fn receive_media(
@@ -129,7 +143,7 @@ impl Publisher {
         track: &mut Track,
         fresh: &mut Vec<Fresh>,
         counters: &mut Counters,
-    ) -> Result<Fresh, DropReason> {
+    ) -> Result<(), DropReason> {
         let header = incoming.header;
         let (format, payload_type) = track.format(header.pt).ok_or(DropReason::UnknownPayloadType)?;
         let (codec, repairable, clock_rate) =
@@ -155,31 +169,30 @@ impl Publisher {
         let source = StreamRef { track: bound.track, layer: bound.layer, stream: stream.id };
         let new = |seq| Fresh { source, seq, padding_only: false };
         if incoming.payload.is_empty() {
-            return Ok(Fresh { padding_only: true, ..new(incoming.index) });
+            fresh.push(Fresh { padding_only: true, ..new(incoming.index) });
+            return Ok(());
         }
         if let (Codec::Red, Some((plain, inner))) = (codec, plain_audio) {
             let red = RedDescriptor::parse(incoming.payload, inner).ok_or(DropReason::RedMalformed)?;
             if stream.withheld_before(incoming.index, red.redundant_count()) {
                 // Its copies are of what was muted.
                 let packet = packet(now, incoming, incoming.index, plain, PayloadDescriptor::Opaque);
-                stream.keep(packet, red.primary(incoming.payload))?;
-                return Ok(new(incoming.index));
+                stream.keep(packet, &[], red.primary(incoming.payload))?;
+                fresh.push(new(incoming.index));
+                return Ok(());
             }
             let packet = packet(now, incoming, incoming.index, format, PayloadDescriptor::Red(red));
             redundancy::recover(now, stream, &packet, &red, incoming.payload, plain, |seq| {
                 counters.red_recovered += 1;
                 fresh.push(new(seq));
             });
-            stream.keep(packet, incoming.payload)?;
-            return Ok(new(incoming.index));
+            stream.keep(packet, &[], incoming.payload)?;
+            fresh.push(new(incoming.index));
+            return Ok(());
         }
         let descriptor = describe(codec, incoming.payload)?;
         let packet = packet(now, incoming, incoming.index, format, descriptor);
-        stream.keep(packet, incoming.payload)?;
-        if descriptor.is_keyframe_start() {
-            layer.keyframes.arrived();
-        }
-        Ok(new(incoming.index))
+        keep(layer, source, packet, incoming, incoming.payload, fresh)
     }
 
     /// A sender report of one of this publisher's streams.
@@ -211,7 +224,8 @@ fn receive_rtx(
     bound: Bound,
     incoming: &Incoming<'_>,
     track: &mut Track,
-) -> Result<Fresh, DropReason> {
+    fresh: &mut Vec<Fresh>,
+) -> Result<(), DropReason> {
     if incoming.payload.is_empty() {
         return Err(DropReason::PaddingOnly);
     }
@@ -232,11 +246,43 @@ fn receive_rtx(
         return Err(DropReason::PaddingOnly);
     }
     let descriptor = describe(codec, original)?;
-    stream.keep(packet(now, incoming, seq, format, descriptor), original)?;
-    if descriptor.is_keyframe_start() {
+    let packet = packet(now, incoming, seq, format, descriptor);
+    keep(layer, source, packet, incoming, original, fresh)
+}
+
+/// Keeps a packet that came as itself or as its repair, with what its dependency descriptor says. One that can't be
+/// described yet counts as one that hasn't come, until the structure that it needs has.
+fn keep(
+    layer: &mut Layer,
+    source: StreamRef,
+    mut packet: Packet,
+    incoming: &Incoming<'_>,
+    payload: &[u8],
+    fresh: &mut Vec<Fresh>,
+) -> Result<(), DropReason> {
+    let stream = layer.stream.as_mut().ok_or(DropReason::UnknownStream)?;
+    let bytes = incoming.dependency_descriptor().unwrap_or_default();
+    let reading = stream.dependencies.read(bytes);
+    packet.is_undescribed = reading == Some(Reading::Undescribed);
+    if let Some(Reading::Described(dependency) | Reading::Structured(dependency)) = reading {
+        packet.dependency = Some(dependency);
+    }
+    stream.keep(packet, bytes, payload)?;
+    if packet.is_undescribed {
+        return Ok(());
+    }
+    if packet.is_keyframe_start() {
         layer.keyframes.arrived();
     }
-    Ok(Fresh { source, seq, padding_only: false })
+    if let Some((spatial, temporal)) = packet.layers() {
+        stream.activity.received(packet.received, spatial, temporal);
+    }
+    let new = |seq| Fresh { source, seq, padding_only: false };
+    fresh.push(new(packet.seq));
+    if matches!(reading, Some(Reading::Structured(_))) {
+        stream.describe_held(packet.received, packet.seq, |seq| fresh.push(new(seq)));
+    }
+    Ok(())
 }
 
 fn describe(codec: Codec, payload: &[u8]) -> Result<PayloadDescriptor, DropReason> {
@@ -245,7 +291,9 @@ fn describe(codec: Codec, payload: &[u8]) -> Result<PayloadDescriptor, DropReaso
         Codec::Vp8 => {
             Vp8Descriptor::parse(payload).map(PayloadDescriptor::Vp8).ok_or(DropReason::RtpMalformed)
         }
-        Codec::Vp9 { .. } => video(vp9::is_keyframe_start(payload), vp9::temporal_id(payload)),
+        Codec::Vp9 { .. } => {
+            Vp9Descriptor::parse(payload).map(PayloadDescriptor::Vp9).ok_or(DropReason::RtpMalformed)
+        }
         Codec::H264 { .. } => video(h264::is_keyframe_start(payload), None),
         Codec::H265 { .. } => video(h265::is_keyframe_start(payload), h265::temporal_id(payload)),
         Codec::Av1 { .. } => video(av1::is_keyframe_start(payload), av1::temporal_id(payload)),
@@ -270,6 +318,8 @@ fn packet(
         marker: incoming.header.marker,
         format,
         descriptor,
+        dependency: None,
+        is_undescribed: false,
         carried: Carried {
             audio_level: extensions.audio_level,
             abs_capture_time: extensions.abs_capture_time,

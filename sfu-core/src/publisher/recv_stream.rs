@@ -4,6 +4,8 @@
 use crate::drop::DropReason;
 use crate::packet::{Packet, StreamId};
 use crate::packet_store::{PacketStore, Refused};
+use crate::publisher::dependencies::{Dependencies, Reading};
+use crate::publisher::layer_activity::LayerActivity;
 use crate::publisher::nack_generator::{Gap, NackGenerator};
 use crate::publisher::receiver_report::ReceiverReport;
 use crate::unit::{ClockRate, ExtSeq, Kind, RtpTime, SeqNo, Ssrc, Time};
@@ -15,6 +17,8 @@ pub struct RecvStream {
     pub store: PacketStore,
     pub nack: NackGenerator,
     pub report: ReceiverReport,
+    pub dependencies: Dependencies,
+    pub activity: LayerActivity,
     highest: Option<ExtSeq>,
     last_packet: Time,
     /// The newest packet that was withheld because its track was muted.
@@ -29,6 +33,8 @@ pub struct RecvStream {
 impl RecvStream {
     /// Frames whose arrival is remembered.
     const FRAMES: usize = 3;
+    /// Packets that may wait for a structure: what comes while a keyframe's first packet is repaired.
+    const HELD_MAX: i64 = 512;
 
     pub fn new(id: StreamId, ssrc: Ssrc, kind: Kind, clock_rate: ClockRate, now: Time) -> RecvStream {
         RecvStream {
@@ -37,6 +43,8 @@ impl RecvStream {
             store: PacketStore::new(kind),
             nack: NackGenerator::default(),
             report: ReceiverReport::new(clock_rate),
+            dependencies: Dependencies::default(),
+            activity: LayerActivity::new(now),
             highest: None,
             last_packet: now,
             withheld: None,
@@ -84,14 +92,27 @@ impl RecvStream {
         self.highest.map(|highest| highest.nearest(osn))
     }
 
-    /// Keeps a new packet with its payload.
-    pub fn keep(&mut self, packet: Packet, payload: &[u8]) -> Result<(), DropReason> {
+    /// Keeps a new packet with its payload and its dependency descriptor, if it has one.
+    pub fn keep(&mut self, packet: Packet, descriptor: &[u8], payload: &[u8]) -> Result<(), DropReason> {
         self.store.accepts(packet.seq).map_err(|refused| match refused {
             Refused::Duplicate => DropReason::Duplicate,
             Refused::TooOld => DropReason::TooOld,
         })?;
-        self.store.insert(packet, payload);
+        self.store.insert(packet, descriptor, payload);
         Ok(())
+    }
+
+    /// A structure has come with the packet `first`: what came before it, though it follows, can be described now.
+    pub fn describe_held(&mut self, now: Time, first: ExtSeq, mut found: impl FnMut(ExtSeq)) {
+        let ahead = self.highest.map_or(0, |highest| highest.since(first).clamp(0, RecvStream::HELD_MAX));
+        for seq in (1..=ahead.unsigned_abs()).map(|ahead| first.plus(ahead)) {
+            let held = self.store.get(seq).is_some_and(|(packet, _)| packet.is_undescribed);
+            let Some(bytes) = self.store.dependency_descriptor(seq).filter(|_| held) else { continue };
+            let Some(Reading::Described(dependency)) = self.dependencies.read(bytes) else { continue };
+            self.activity.received(now, dependency.descriptor.spatial, dependency.descriptor.temporal);
+            self.store.describe(seq, dependency);
+            found(seq);
+        }
     }
 
     pub fn last_packet(&self) -> Time {

@@ -48,9 +48,11 @@ pub fn recover(
             format,
             descriptor: PayloadDescriptor::Opaque,
             carried: Carried::default(),
+            dependency: None,
+            is_undescribed: false,
             recovered: true,
         };
-        if stream.keep(recovered, copy.bytes).is_ok() {
+        if stream.keep(recovered, &[], copy.bytes).is_ok() {
             kept(seq);
         }
     }
@@ -102,7 +104,7 @@ mod tests {
             recover(Time::ZERO, &mut self.stream, &packet, &red, payload, 0, |seq| {
                 self.recovered.push(seq.0)
             });
-            let _ = self.stream.keep(packet, payload);
+            let _ = self.stream.keep(packet, &[], payload);
         }
 
         fn packet(&mut self, seq: u64) {

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use crate::command::{Codec, PayloadType, TrackSpec};
+use crate::event::ArrivingLayer;
 use crate::packet::{PeerIx, StreamRef};
 use crate::publisher::keyframe_requests::KeyframeRequests;
 use crate::publisher::recv_stream::RecvStream;
 use crate::unit::{Kind, LayerId, ParticipantId, Pt, RoomId, SlotId, Time};
+use crate::wire::video_layers_allocation::{AllocatedLayer, VideoLayersAllocation};
 
 /// A layer without packets for this long no longer counts as arriving.
 const LAYER_SILENT: Duration = Duration::from_millis(500);
@@ -41,8 +43,14 @@ pub struct Track {
     pub room: RoomId,
     pub layers: Vec<Layer>,
     pub routes: Vec<Route>,
-    /// Layers that arrive, lowest first.
+    /// Streams that arrive, lowest first.
     pub arriving: Vec<LayerId>,
+    /// Layers that arrive, of either kind, lowest first: as the control plane was told last.
+    pub ladder: Vec<ArrivingLayer>,
+    /// What the publisher says that it sends.
+    pub allocation: Option<VideoLayersAllocation>,
+    /// The highest spatial layer that arrives inside the only stream.
+    pub highest_spatial: Option<u8>,
 }
 
 impl Track {
@@ -55,6 +63,9 @@ impl Track {
             layers: Vec::new(),
             routes: Vec::new(),
             arriving: Vec::new(),
+            ladder: Vec::new(),
+            allocation: None,
+            highest_spatial: None,
         };
         track.fit_layers();
         track
@@ -124,15 +135,53 @@ impl Track {
         }
     }
 
+    /// Whether its layers of size are streams of their own.
+    pub fn is_simulcast(&self) -> bool {
+        self.layers.len() > 1
+    }
+
     /// Which layers arrive now; true when that has changed.
     pub fn refresh_arriving(&mut self, now: Time) -> bool {
         let arrives = |layer: &&Layer| self.arrives(now, layer);
         let arriving = || self.layers.iter().filter(arrives).map(|layer| layer.id);
-        if arriving().eq(self.arriving.iter().copied()) {
+        if !arriving().eq(self.arriving.iter().copied()) {
+            self.arriving = arriving().collect();
+        }
+        let only =
+            self.layers.first().filter(|_| !self.is_simulcast()).and_then(|layer| layer.stream.as_ref());
+        self.highest_spatial = only.and_then(|stream| stream.activity.highest(now));
+        if self.rungs(now).eq(self.ladder.iter().copied()) {
             return false;
         }
-        self.arriving = arriving().collect();
+        self.ladder = self.rungs(now).collect();
         true
+    }
+
+    /// The layers that arrive: streams, or the spatial layers of the only one.
+    fn rungs(&self, now: Time) -> impl Iterator<Item = ArrivingLayer> {
+        let streams = self.arriving.iter().filter_map(|id| Some((*id, self.layer(*id)?.stream.as_ref()?)));
+        streams.flat_map(move |(id, stream)| {
+            let is_simulcast = self.is_simulcast();
+            let mut within = stream.activity.arriving(now).peekable();
+            let is_plain = within.peek().is_none();
+            let within = within.map(move |(spatial, count)| (if is_simulcast { id } else { spatial }, count));
+            let plain = is_plain.then_some((id, 1));
+            within.chain(plain).map(|(id, temporal_count)| self.rung(id, temporal_count))
+        })
+    }
+
+    /// A layer with what the publisher's allocation says of it.
+    fn rung(&self, id: LayerId, temporal_count: u8) -> ArrivingLayer {
+        let place = |layer: &&AllocatedLayer| {
+            (if self.is_simulcast() { layer.stream } else { layer.spatial }) == id.0
+        };
+        let allocated = self.allocation.as_ref().and_then(|all| all.layers().iter().find(place));
+        ArrivingLayer {
+            id,
+            temporal_count,
+            kbps: allocated.and_then(|layer| layer.kbps().last().copied()),
+            size: allocated.and_then(|layer| layer.size).map(|(width, height, _)| (width, height)),
+        }
     }
 
     fn arrives(&self, now: Time, layer: &Layer) -> bool {

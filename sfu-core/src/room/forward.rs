@@ -12,6 +12,7 @@
 use slab::Slab;
 
 use crate::drop::{Counters, DropReason};
+use crate::event::ForwardedLayer;
 use crate::pacer::{Paced, Pacer};
 use crate::packet::PeerIx;
 use crate::peer::Peer;
@@ -27,7 +28,7 @@ const CATCH_UP_MAX: i64 = 128;
 /// Something about a slot that the control plane should hear.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Notice {
-    Layer { peer: PeerIx, slot: SlotId, layer: Option<LayerId> },
+    Layer { peer: PeerIx, slot: SlotId, layer: Option<ForwardedLayer> },
     Unsupported { peer: PeerIx, slot: SlotId },
 }
 
@@ -109,13 +110,14 @@ fn offer_run(
             }
         }
     }
-    let layer = slot.selector.current();
+    let layer = slot.forwards(track);
     if layer != slot.announced {
+        let spatial = |layer: Option<ForwardedLayer>| layer.map(|layer| layer.spatial);
+        counters.layer_switches += u64::from(spatial(layer) != spatial(slot.announced));
         slot.announced = layer;
-        counters.layer_switches += 1;
         notices.push(Notice::Layer { peer: route.peer, slot: route.slot, layer });
     }
-    slot.selector.waits_for().filter(|_| !refused)
+    slot.waits_for().filter(|_| !refused)
 }
 
 /// A slot has entered a stream at `first`, and reordering has brought some of what follows before it: that was skipped

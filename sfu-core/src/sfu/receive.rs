@@ -74,7 +74,8 @@ impl Sfu {
         let extensions = Extensions::parse(&peer.publisher.extensions, &header, packet);
         let payload =
             header.payload(packet).and_then(|range| packet.get(range)).ok_or(DropReason::RtpMalformed)?;
-        let incoming = Incoming { header: &header, index: opened.index, extensions: &extensions, payload };
+        let incoming =
+            Incoming { header: &header, index: opened.index, extensions: &extensions, packet, payload };
         touch(peer, ix, &mut self.touched);
         peer.publisher.receive(now, &incoming, &mut self.tracks, &mut self.fresh, &mut self.counters)?;
         while let Some(ssrc) = peer.publisher.bindings.take_forgotten() {

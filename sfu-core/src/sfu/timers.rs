@@ -5,11 +5,11 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use crate::event::{CloseReason, Event};
+use crate::event::{ArrivingLayer, CloseReason, Event};
 use crate::packet::PeerIx;
 use crate::sfu::{Sfu, queue_rtcp, touch};
 use crate::transport::ice_lite::Consent;
-use crate::unit::{LayerId, Time, TrackId};
+use crate::unit::{Time, TrackId};
 
 /// How often layers that fell silent and speakers are looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -107,18 +107,18 @@ impl Sfu {
 
     /// Looks which layers arrive, and moves the slots that are concerned.
     fn refresh_layers(&mut self, now: Time) {
-        let mut changed: Vec<(TrackId, Vec<LayerId>)> = Vec::new();
+        let mut changed: Vec<(TrackId, Vec<ArrivingLayer>)> = Vec::new();
         for (_, track) in &mut self.tracks {
             if !track.refresh_arriving(now) {
                 continue;
             }
-            changed.push((track.spec.id, track.arriving.clone()));
+            changed.push((track.spec.id, track.ladder.clone()));
             let mut wanted = Vec::new();
             for route in &track.routes {
                 let Some(peer) = self.peers.get_mut(route.peer.0) else { continue };
                 let connected = peer.transport.is_connected();
                 let Some(slot) = peer.subscriber.slots.get_mut(route.slot) else { continue };
-                slot.selector.retarget(&track.arriving);
+                slot.retarget(track);
                 wanted.extend(slot.waits_for().filter(|_| connected));
             }
             for layer in wanted {

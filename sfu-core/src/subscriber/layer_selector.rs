@@ -1,4 +1,4 @@
-//! Decides which layer of its source a slot forwards. Computed from `&self`; the slot commits. Switches only at
+//! Decides which stream of its source a slot forwards (simulcast). Computed from `&self`; the slot commits. Switches only at
 //! keyframes: up when the target's keyframe arrives, down when the current layer has fallen silent.
 
 use crate::command::LayerRequest;
@@ -23,6 +23,10 @@ pub struct LayerSelector {
 }
 
 impl LayerSelector {
+    pub fn request(&self) -> LayerRequest {
+        self.request
+    }
+
     pub fn set_request(&mut self, request: LayerRequest) {
         self.request = request;
         if request == LayerRequest::Paused {
@@ -35,8 +39,8 @@ impl LayerSelector {
         self.target = match self.request {
             LayerRequest::Paused => None,
             LayerRequest::Highest => arriving.last().copied(),
-            LayerRequest::AtMost(most) => {
-                arriving.iter().rev().find(|layer| **layer <= most).or(arriving.first()).copied()
+            LayerRequest::AtMost { spatial, .. } => {
+                arriving.iter().rev().find(|layer| **layer <= spatial).or(arriving.first()).copied()
             }
         };
     }
@@ -80,7 +84,7 @@ impl LayerSelector {
         match self.request {
             LayerRequest::Paused => false,
             LayerRequest::Highest => true,
-            LayerRequest::AtMost(most) => layer <= most,
+            LayerRequest::AtMost { spatial, .. } => layer <= spatial,
         }
     }
 }
@@ -88,6 +92,11 @@ impl LayerSelector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unit::TemporalId;
+
+    fn at_most(layer: u8) -> LayerRequest {
+        LayerRequest::AtMost { spatial: LayerId(layer), temporal: TemporalId::MAX }
+    }
 
     const LADDER: [LayerId; 3] = [LayerId(0), LayerId(1), LayerId(2)];
 
@@ -117,7 +126,7 @@ mod tests {
     #[test]
     fn a_request_caps_the_ladder_and_a_pause_stops_it() {
         let mut selector = LayerSelector::default();
-        selector.set_request(LayerRequest::AtMost(LayerId(1)));
+        selector.set_request(at_most(1));
         selector.retarget(&LADDER);
         assert_eq!(selector.waits_for(), Some(LayerId(1)));
         assert_eq!(selector.select(LayerId(2), true), Selection::Skip);
@@ -131,7 +140,7 @@ mod tests {
     #[test]
     fn asking_for_less_than_arrives_takes_the_lowest() {
         let mut selector = LayerSelector::default();
-        selector.set_request(LayerRequest::AtMost(LayerId(0)));
+        selector.set_request(at_most(0));
         selector.retarget(&LADDER[1..]);
         assert_eq!(selector.waits_for(), Some(LayerId(1)));
     }

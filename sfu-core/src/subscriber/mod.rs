@@ -1,5 +1,6 @@
 //! One participant's downlink: its slots, what waits in its pacer, and the feedback that it sends about them.
 
+pub mod layer_filter;
 pub mod layer_selector;
 pub mod nack_responder;
 pub mod payload_rewriter;
@@ -158,6 +159,7 @@ fn repair(now: Time, slot: &mut Slot, seq: SeqNo, tracks: &Tracks) -> Option<Pac
         seq,
         segment: sent.segment,
         format: sent.format,
+        trim: sent.trim,
         rtx: true,
     })
 }

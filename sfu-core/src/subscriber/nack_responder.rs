@@ -67,13 +67,21 @@ impl NackResponder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::{OutFormat, PayloadForm, SegmentId};
+    use crate::packet::{OutFormat, PayloadForm, SegmentId, Trim};
     use crate::unit::{ExtSeq, Pt};
 
     fn sent() -> Sent {
         let format = OutFormat { pt: Pt(96), rtx: Some(Pt(97)), form: PayloadForm::AsIs };
         let (seq, source_seq) = (ExtSeq(1), ExtSeq(1));
-        Sent { seq, source_seq, segment: SegmentId(0), format, resends: 0, at: Time::ZERO }
+        Sent {
+            seq,
+            source_seq,
+            segment: SegmentId(0),
+            format,
+            trim: Trim::default(),
+            resends: 0,
+            at: Time::ZERO,
+        }
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! The last step of a packet: header, extensions and payload are written into the send batch and sealed there,
 //! exactly once. Numbers that depend on the moment of sending are taken here and nowhere else.
 
+use std::num::NonZeroU32;
+
 use crate::drop::{Counters, DropReason};
 use crate::output::{Path, SendBatch};
 use crate::pacer::Paced;
 use crate::packet::{Packet, PayloadForm};
 use crate::publisher::Tracks;
+use crate::publisher::recv_stream::RecvStream;
 use crate::subscriber::Subscriber;
 use crate::subscriber::payload_rewriter;
 use crate::subscriber::slot::Slot;
 use crate::transport::Transport;
 use crate::unit::{ExtSeq, Pt, RtpTime, Ssrc, TwccSeq};
+use crate::wire::dependency_descriptor::{DESCRIPTOR_LEN_MAX, Patch, patch};
 use crate::wire::payload::PayloadDescriptor;
 use crate::wire::rtp::{FIXED_LEN, OutgoingHeader};
 use crate::wire::rtp_ext::OutgoingExtensions;
@@ -86,11 +90,15 @@ impl Egress<'_> {
         let segment = *slot.segment(paced).ok_or(DropReason::LeftStore)?;
         let outgoing = address(slot, paced, segment.rtp_time(packet.rtp_time))?;
         let payload = match (paced.format.form, &packet.descriptor) {
+            _ if paced.trim.is_empty => &[],
             (PayloadForm::Primary, PayloadDescriptor::Red(red)) => red.primary(payload),
             _ => payload,
         };
+        let mut descriptor = [0; DESCRIPTOR_LEN_MAX];
+        let descriptor = stream.and_then(|stream| describe(slot, paced, packet, stream, &mut descriptor));
         let room = batch.reserve().ok_or(DropReason::TooLarge)?;
-        let header_len = write_header(slot, &outgoing, packet, twcc, room).ok_or(DropReason::TooLarge)?;
+        let header_len = write_header(slot, &outgoing, paced, packet, descriptor, twcc, room)
+            .ok_or(DropReason::TooLarge)?;
         let osn = rtx::prefix(paced.seq.wire());
         let prefix = if paced.rtx { osn.as_slice() } else { &[] };
         let len = header_len + prefix.len() + payload.len() + self.tag_len;
@@ -100,7 +108,7 @@ impl Egress<'_> {
         before.copy_from_slice(prefix);
         let body = body.get_mut(..payload.len()).ok_or(DropReason::TooLarge)?;
         body.copy_from_slice(payload);
-        payload_rewriter::apply(segment.payload, &packet.descriptor, body);
+        payload_rewriter::apply(segment.payload, paced.trim, &packet.descriptor, body);
         if let (PayloadForm::Red { inner }, PayloadDescriptor::Red(red)) =
             (paced.format.form, &packet.descriptor)
         {
@@ -140,10 +148,29 @@ fn claim(slot: &mut Slot, paced: &Paced, index: ExtSeq) -> Result<(), DropReason
     if free { Ok(()) } else { Err(DropReason::SealedBefore) }
 }
 
+/// The dependency descriptor as this subscriber should see it, if it takes any.
+fn describe<'a>(
+    slot: &Slot,
+    paced: &Paced,
+    packet: &Packet,
+    stream: &RecvStream,
+    out: &'a mut [u8],
+) -> Option<&'a [u8]> {
+    slot.spec.extensions.dependency_descriptor?;
+    let dependency = packet.dependency.as_ref().filter(|_| !paced.trim.is_empty)?;
+    let bytes = stream.store.dependency_descriptor(paced.source_seq)?;
+    let frame_offset = slot.segment(paced)?.payload.frame;
+    let active_targets = paced.trim.active_targets.map(NonZeroU32::get);
+    let len = patch(bytes, &dependency.descriptor, Patch { frame_offset, active_targets }, out)?;
+    out.get(..len)
+}
+
 fn write_header(
     slot: &Slot,
     outgoing: &Outgoing,
+    paced: &Paced,
     packet: &Packet,
+    dependency_descriptor: Option<&[u8]>,
     twcc: TwccSeq,
     room: &mut [u8],
 ) -> Option<usize> {
@@ -155,11 +182,12 @@ fn write_header(
         abs_capture_time: carried.abs_capture_time,
         video_orientation: carried.video_orientation,
         playout_delay: carried.playout_delay,
+        dependency_descriptor,
         ..OutgoingExtensions::default()
     };
     let extensions = slot.writer.write(&values, room.get_mut(FIXED_LEN..)?)?;
     let header = OutgoingHeader {
-        marker: packet.marker,
+        marker: !paced.trim.is_empty && (packet.marker || paced.trim.ends_picture),
         pt: outgoing.pt,
         seq: outgoing.index.wire(),
         time: outgoing.rtp_time,

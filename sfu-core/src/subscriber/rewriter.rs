@@ -1,6 +1,12 @@
 //! Makes one continuous stream out of many: maps a source's sequence numbers and timestamps onto the slot's.
-//! A *segment* is a stretch of one source stream under fixed offsets; a switch of layer or publisher, a swallowed
-//! padding packet or a gap beyond repair begins the next. Doesn't know codecs, history or pacing.
+//! A *segment* is a stretch of one source stream under a fixed timestamp offset; a switch of layer or publisher or a gap
+//! beyond repair begins the next. A *cut* is a run of its packets that don't go on: what follows closes up. What is
+//! missing holds its number, whichever way it will be decided. Doesn't know codecs, history or pacing.
+//!
+//! ```text
+//! source   10 11 12 13 14 15 16 17       11, 12 and 15 are left out, 14 is late
+//! slot    100  ·  · 101 102 · 103 104    cuts: 11..13, 15..16
+//! ```
 
 use crate::guard::SealGuard;
 use crate::packet::{SegmentId, StreamRef};
@@ -17,8 +23,10 @@ pub struct Segment {
     first_in: ExtSeq,
     /// The source number after the last one that belongs here, once the segment is over.
     end_in: Option<ExtSeq>,
-    /// Outgoing less incoming sequence number, modulo 2^64.
+    /// Outgoing less incoming sequence number at the segment's beginning, modulo 2^64.
     seq_offset: u64,
+    /// Packets that its cuts have taken out.
+    cut: u64,
     ts_offset: u32,
     pub payload: PayloadOffsets,
 }
@@ -33,13 +41,24 @@ impl Segment {
         seq < self.first_in
     }
 
-    fn out(&self, seq: ExtSeq) -> ExtSeq {
-        seq.plus(self.seq_offset)
+    /// The outgoing number of `seq` when `cut` packets were taken out before it.
+    fn out(&self, seq: ExtSeq, cut: u64) -> ExtSeq {
+        ExtSeq(seq.0.wrapping_add(self.seq_offset).wrapping_sub(cut))
     }
 
     fn holds(&self, source: StreamRef, seq: ExtSeq) -> bool {
         self.source == source && seq >= self.first_in && self.end_in.is_none_or(|end| seq < end)
     }
+}
+
+/// Consecutive source packets that have no outgoing number.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    segment: SegmentId,
+    first: ExtSeq,
+    end: ExtSeq,
+    /// What the segment's earlier cuts have taken out.
+    before: u64,
 }
 
 /// Where a source packet goes.
@@ -54,6 +73,9 @@ pub struct Rewriter {
     /// Ring by id: the newest [`Rewriter::SEGMENTS`] segments.
     segments: Vec<Segment>,
     newest: Option<SegmentId>,
+    /// Ring of the newest [`Rewriter::CUTS`]; allocated with the first.
+    cuts: Vec<Cut>,
+    cuts_ever: usize,
     /// The source number after the highest one that the newest segment has seen.
     next_in: ExtSeq,
     /// The number that follows all those handed out or reserved for repair.
@@ -61,12 +83,21 @@ pub struct Rewriter {
 }
 
 impl Rewriter {
-    /// Enough for a second of probing padding between packets; a packet older than that isn't repaired.
+    /// Enough for two seconds of a slot that changes its source with every keyframe request.
     const SEGMENTS: usize = 32;
+    /// Two seconds of a camera with two cuts in each picture; a packet older than that is not repaired.
+    const CUTS: usize = 128;
 
     /// A stream that begins at `first`; the low 16 bits are what the subscriber sees first.
     pub fn new(first: ExtSeq) -> Rewriter {
-        Rewriter { segments: Vec::new(), newest: None, next_in: ExtSeq(0), next_out: first }
+        Rewriter {
+            segments: Vec::new(),
+            newest: None,
+            cuts: Vec::new(),
+            cuts_ever: 0,
+            next_in: ExtSeq(0),
+            next_out: first,
+        }
     }
 
     /// Begins a segment with the source's packet `first_in`: the outgoing numbers go on without a gap.
@@ -77,7 +108,7 @@ impl Rewriter {
         }
         let id = SegmentId(self.newest.map_or(0, |newest| newest.0.wrapping_add(1)));
         let seq_offset = self.next_out.0.wrapping_sub(first_in.0);
-        let segment = Segment { id, source, first_in, end_in: None, seq_offset, ts_offset, payload };
+        let segment = Segment { id, source, first_in, end_in: None, seq_offset, cut: 0, ts_offset, payload };
         let place = id.0 as usize % Rewriter::SEGMENTS;
         match self.segments.get_mut(place) {
             Some(old) => *old = segment,
@@ -96,41 +127,83 @@ impl Rewriter {
     /// Maps a packet of `source`; `None` when it belongs to no segment: too old, from before a switch, or beyond repair.
     pub fn map(&mut self, source: StreamRef, seq: ExtSeq) -> Option<Mapped> {
         let current = *self.current()?;
-        let segment = match current.holds(source, seq) {
-            true => current,
-            false => *self.segments.iter().find(|segment| segment.holds(source, seq))?,
-        };
-        let out = segment.out(seq);
-        // The guard couldn't tell whether so old a number was sealed before.
-        if self.next_out.since(out) >= SealGuard::WINDOW as i64 {
-            return None;
-        }
-        if segment.id == current.id {
+        if current.holds(source, seq) && seq >= self.next_in {
             if self.is_beyond_repair(seq) {
                 return None;
             }
-            self.advance(seq, out);
+            let out = current.out(seq, current.cut);
+            self.next_in = seq.next();
+            self.next_out = out.next();
+            return Some(Mapped { seq: out, segment: current.id });
         }
-        Some(Mapped { seq: out, segment: segment.id })
+        self.map_late(&current, source, seq)
     }
 
-    /// Swallows the packet `seq` of `source`: the numbers after it close up. Late ones leave their gap.
-    pub fn absorb(&mut self, source: StreamRef, seq: ExtSeq) {
-        let next_in = self.next_in;
-        let Some(current) = self.current_mut() else { return };
-        if !current.holds(source, seq) || seq < next_in || seq.since(next_in) > GAP_MAX {
+    /// Leaves out the packet `seq` of `source`: the numbers after it close up. If one was kept for it, because it is late,
+    /// that is returned: something must go out under it, else the receiver would wait.
+    pub fn leave_out(&mut self, source: StreamRef, seq: ExtSeq) -> Option<Mapped> {
+        let current = *self.current()?;
+        if !current.holds(source, seq) || seq < self.next_in {
+            return self.map_late(&current, source, seq);
+        }
+        if self.is_beyond_repair(seq) {
+            return None;
+        }
+        self.next_in = seq.next();
+        self.next_out = current.out(seq, current.cut);
+        self.cut(&current, seq);
+        None
+    }
+
+    /// A packet that is older than the newest one: its number is the one that it would have had.
+    fn map_late(&self, current: &Segment, source: StreamRef, seq: ExtSeq) -> Option<Mapped> {
+        let segment = match current.holds(source, seq) {
+            true => *current,
+            false => *self.segments.iter().find(|segment| segment.holds(source, seq))?,
+        };
+        let out = segment.out(seq, self.cut_before(&segment, seq)?);
+        // The guard couldn't tell whether so old a number was sealed before.
+        let is_known = seq < self.next_in || segment.id != current.id;
+        (is_known && self.next_out.since(out) < SealGuard::WINDOW as i64)
+            .then_some(Mapped { seq: out, segment: segment.id })
+    }
+
+    /// How many packets of a segment were taken out before `seq`; `None` when it was itself, or nobody remembers.
+    fn cut_before(&self, segment: &Segment, seq: ExtSeq) -> Option<u64> {
+        let mut before = segment.cut;
+        for back in 1..=self.cuts.len() {
+            let at = self.cuts_ever.checked_sub(back)? % Rewriter::CUTS;
+            let Some(cut) = self.cuts.get(at).filter(|cut| cut.segment == segment.id) else { continue };
+            if seq >= cut.end {
+                return Some(before);
+            }
+            if seq >= cut.first {
+                return None;
+            }
+            before = cut.before;
+        }
+        (before == 0).then_some(0)
+    }
+
+    /// Takes `seq`, the newest packet, out of the numbering.
+    fn cut(&mut self, current: &Segment, seq: ExtSeq) {
+        if let Some(segment) = self.current_mut() {
+            segment.cut = segment.cut.wrapping_add(1);
+        }
+        let last = self.cuts_ever.checked_sub(1).and_then(|last| self.cuts.get_mut(last % Rewriter::CUTS));
+        if let Some(last) = last.filter(|last| last.segment == current.id && last.end == seq) {
+            last.end = seq.next();
             return;
         }
-        if seq == current.first_in {
-            current.first_in = seq.next();
-            current.seq_offset = current.seq_offset.wrapping_sub(1);
-            self.next_in = seq.next();
-            return;
+        let cut = Cut { segment: current.id, first: seq, end: seq.next(), before: current.cut };
+        if self.cuts.is_empty() {
+            self.cuts.reserve_exact(Rewriter::CUTS);
         }
-        let (ts_offset, payload, next_out) = (current.ts_offset, current.payload, current.out(seq));
-        self.next_in = seq;
-        self.next_out = next_out;
-        self.begin(source, seq.next(), ts_offset, payload);
+        match self.cuts.get_mut(self.cuts_ever % Rewriter::CUTS) {
+            Some(old) => *old = cut,
+            None => self.cuts.push(cut),
+        }
+        self.cuts_ever = self.cuts_ever.wrapping_add(1);
     }
 
     /// The segment with this id, while it is remembered.
@@ -151,114 +224,7 @@ impl Rewriter {
         let id = self.newest?;
         self.segments.get_mut(id.0 as usize % Rewriter::SEGMENTS)
     }
-
-    fn advance(&mut self, seq: ExtSeq, out: ExtSeq) {
-        if seq >= self.next_in {
-            self.next_in = seq.next();
-            self.next_out = out.next();
-        }
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::packet::{StreamId, TrackIx};
-    use crate::unit::LayerId;
-
-    fn source(stream: u64) -> StreamRef {
-        StreamRef { track: TrackIx(0), layer: LayerId(0), stream: StreamId(stream) }
-    }
-
-    fn begun(first_in: u64) -> Rewriter {
-        let mut rewriter = Rewriter::new(ExtSeq(100));
-        rewriter.begin(source(1), ExtSeq(first_in), 0, PayloadOffsets::default());
-        rewriter
-    }
-
-    fn out(rewriter: &mut Rewriter, stream: u64, seq: u64) -> Option<u64> {
-        rewriter.map(source(stream), ExtSeq(seq)).map(|mapped| mapped.seq.0)
-    }
-
-    #[test]
-    fn a_switch_continues_the_numbers() {
-        let mut rewriter = begun(5_000);
-        assert_eq!(out(&mut rewriter, 1, 5_000), Some(100));
-        assert_eq!(out(&mut rewriter, 1, 5_001), Some(101));
-        rewriter.begin(source(2), ExtSeq(9), 0, PayloadOffsets::default());
-        assert_eq!(out(&mut rewriter, 2, 9), Some(102));
-    }
-
-    #[test]
-    fn a_late_packet_of_an_old_segment_gets_its_reserved_number() {
-        let mut rewriter = begun(10);
-        assert_eq!(out(&mut rewriter, 1, 10), Some(100));
-        assert_eq!(out(&mut rewriter, 1, 12), Some(102));
-        rewriter.begin(source(2), ExtSeq(50), 0, PayloadOffsets::default());
-        assert_eq!(out(&mut rewriter, 2, 50), Some(103));
-        assert_eq!(out(&mut rewriter, 1, 11), Some(101));
-        assert_eq!(out(&mut rewriter, 1, 13), None, "after the switch the old source is over");
-    }
-
-    #[test]
-    fn swallowed_padding_leaves_no_gap() {
-        let mut rewriter = begun(10);
-        assert_eq!(out(&mut rewriter, 1, 10), Some(100));
-        for seq in 11..14 {
-            rewriter.absorb(source(1), ExtSeq(seq));
-        }
-        assert_eq!(out(&mut rewriter, 1, 14), Some(101));
-        rewriter.absorb(source(1), ExtSeq(16));
-        assert_eq!(out(&mut rewriter, 1, 17), Some(103));
-        assert_eq!(out(&mut rewriter, 1, 15), Some(102), "lost before the padding, repaired after it");
-    }
-
-    #[test]
-    fn padding_first_in_a_segment_is_swallowed_too() {
-        let mut rewriter = begun(10);
-        rewriter.absorb(source(1), ExtSeq(10));
-        assert_eq!(out(&mut rewriter, 1, 11), Some(100));
-    }
-
-    #[test]
-    fn a_gap_beyond_repair_is_closed_by_a_new_segment() {
-        let mut rewriter = begun(10);
-        assert_eq!(out(&mut rewriter, 1, 10), Some(100));
-        assert!(rewriter.is_beyond_repair(ExtSeq(3_000)) && !rewriter.is_beyond_repair(ExtSeq(200)));
-        assert_eq!(out(&mut rewriter, 1, 3_000), None);
-        rewriter.begin(source(1), ExtSeq(3_000), 0, PayloadOffsets::default());
-        assert_eq!(out(&mut rewriter, 1, 3_000), Some(101));
-    }
-
-    #[test]
-    fn random_walks_never_hand_a_number_out_twice() {
-        use rand::{Rng, SeedableRng, rngs::StdRng};
-        for seed in 0..50 {
-            let mut rng = StdRng::seed_from_u64(seed);
-            let mut rewriter = begun(1_000);
-            let (mut stream, mut seq) = (1, 1_000_u64);
-            let mut pending = Vec::new();
-            let mut seen = std::collections::HashSet::new();
-            for _ in 0..5_000 {
-                match rng.random_range(0..100) {
-                    0 => {
-                        stream += 1;
-                        seq = rng.random_range(0..60_000);
-                        rewriter.begin(source(stream), ExtSeq(seq), 0, PayloadOffsets::default());
-                    }
-                    1..10 => rewriter.absorb(source(stream), ExtSeq(seq)),
-                    10..20 => pending.push((stream, seq)),
-                    20..25 if !pending.is_empty() => {
-                        let (stream, seq) = pending.swap_remove(rng.random_range(0..pending.len()));
-                        if let Some(out) = out(&mut rewriter, stream, seq) {
-                            assert!(seen.insert(out), "seed {seed}: {out} twice");
-                        }
-                        continue;
-                    }
-                    _ => assert!(seen.insert(out(&mut rewriter, stream, seq).unwrap()), "seed {seed}"),
-                }
-                seq += 1;
-            }
-        }
-    }
-}
+mod tests;

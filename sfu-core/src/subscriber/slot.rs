@@ -4,17 +4,19 @@
 use std::time::Duration;
 
 use crate::command::{Codec, LayerRequest, PayloadType, SlotSpec};
+use crate::event::ForwardedLayer;
 use crate::guard::SealGuard;
 use crate::pacer::Paced;
-use crate::packet::{OutFormat, Packet, PayloadForm, StreamRef, TrackIx};
+use crate::packet::{OutFormat, Packet, PayloadForm, StreamRef, TrackIx, Trim};
 use crate::publisher::recv_stream::RecvStream;
 use crate::publisher::track::Track;
+use crate::subscriber::layer_filter::{LayerFilter, Verdict, Wish};
 use crate::subscriber::layer_selector::{LayerSelector, Selection};
 use crate::subscriber::nack_responder::NackResponder;
 use crate::subscriber::payload_rewriter::PayloadRewriter;
 use crate::subscriber::rewriter::{Mapped, Rewriter, Segment};
 use crate::subscriber::sent_history::{Sent, SentHistory};
-use crate::unit::{ExtSeq, LayerId, RtpTime, SeqNo, Time};
+use crate::unit::{ExtSeq, LayerId, RtpTime, SeqNo, TemporalId, Time};
 use crate::wire::rtp_ext::ExtensionWriter;
 
 /// Timestamps of a new segment are at least this far ahead, so that two frames never share one.
@@ -55,6 +57,7 @@ pub struct Slot {
     /// As which the segment that was entered last goes out.
     entered: Option<OutFormat>,
     pub selector: LayerSelector,
+    filter: LayerFilter,
     pub rewriter: Rewriter,
     payload: PayloadRewriter,
     pub history: SentHistory,
@@ -65,7 +68,7 @@ pub struct Slot {
     pub packets_sent: u32,
     pub octets_sent: u32,
     /// The layer that the control plane was told last.
-    pub announced: Option<LayerId>,
+    pub announced: Option<ForwardedLayer>,
     /// The control plane was told that the slot can't carry its source's codec.
     pub unsupported: bool,
 }
@@ -83,6 +86,7 @@ impl Slot {
             takes_red: false,
             entered: None,
             selector: LayerSelector::default(),
+            filter: LayerFilter::default(),
             rewriter: Rewriter::new(first),
             payload: PayloadRewriter::default(),
             history: SentHistory::default(),
@@ -116,7 +120,7 @@ impl Slot {
         self.selector.reset();
         if let Some((_, track)) = source {
             self.match_formats(track);
-            self.selector.retarget(&track.arriving);
+            self.retarget(track);
         } else {
             self.selector.retarget(&[]);
         }
@@ -124,7 +128,35 @@ impl Slot {
 
     pub fn set_request(&mut self, request: LayerRequest, source: Option<&Track>) {
         self.selector.set_request(request);
-        self.selector.retarget(source.map_or(&[], |track| &track.arriving));
+        match source {
+            Some(track) => self.retarget(track),
+            None => self.selector.retarget(&[]),
+        }
+    }
+
+    /// Other layers of the source arrive, or others are asked for.
+    pub fn retarget(&mut self, track: &Track) {
+        self.selector.retarget(&track.arriving);
+        self.filter.set_wish(Wish::of(self.selector.request(), track.is_simulcast()));
+        if let Some(highest) = track.highest_spatial {
+            self.filter.set_offered(highest);
+        }
+    }
+
+    /// What is forwarded now, of either kind of layers.
+    pub fn forwards(&self, track: &Track) -> Option<ForwardedLayer> {
+        let id = self.selector.current()?;
+        let stream = track.layer(id)?.stream.as_ref();
+        let Some((spatial, temporal)) = stream.and_then(|stream| self.filter.current(&stream.dependencies))
+        else {
+            return Some(ForwardedLayer { spatial: id, temporal: None });
+        };
+        let ladder = || track.ladder.iter().filter(|layer| track.is_simulcast() || layer.id.0 <= spatial);
+        let spatial =
+            if track.is_simulcast() { id } else { ladder().next_back().map_or(LayerId(0), |layer| layer.id) };
+        let arriving = ladder().find(|layer| layer.id == spatial).map_or(1, |layer| layer.temporal_count);
+        let temporal = TemporalId(temporal.min(arriving.saturating_sub(1)));
+        Some(ForwardedLayer { spatial, temporal: Some(temporal) })
     }
 
     /// How the slot carries what `format` of its source is; `None` if it can't.
@@ -139,7 +171,8 @@ impl Slot {
 
     /// The layer whose keyframe would move the slot.
     pub fn waits_for(&self) -> Option<LayerId> {
-        self.selector.waits_for().filter(|_| !self.unsupported)
+        let within = || self.selector.current().filter(|_| self.filter.needs_keyframe());
+        self.selector.waits_for().or_else(within).filter(|_| !self.unsupported)
     }
 
     /// Decides on one packet of the source, and gives it its outgoing number if it goes on.
@@ -155,12 +188,12 @@ impl Slot {
             return Offered::Skipped;
         }
         let mut enters = false;
-        match self.selector.select(source.layer, packet.descriptor.is_keyframe_start()) {
+        match self.selector.select(source.layer, packet.is_keyframe_start()) {
             Selection::Skip => return Offered::Skipped,
             Selection::Forward if self.continues(track, source, packet, format) => {}
             // The layer has begun a new stream or another codec, or lost too much, or audio went on after a mute: enter
             // it like a switch.
-            Selection::Forward if !packet.descriptor.is_keyframe_start() => {
+            Selection::Forward if !packet.is_keyframe_start() => {
                 self.selector.reset();
                 return Offered::Skipped;
             }
@@ -170,17 +203,40 @@ impl Slot {
                 enters = true;
             }
         }
+        let mut trim = Trim::default();
+        if track.is_video() {
+            match self.filter.decide(packet, &stream.dependencies) {
+                Verdict::Forward { ends_picture, active_targets } => {
+                    trim = Trim { ends_picture, active_targets, ..trim };
+                    trim.pictures_out = self.payload.pictures_out(&packet.descriptor);
+                }
+                Verdict::LeaveOut => return self.leave_out(source, packet, format),
+                Verdict::Stuck => {
+                    self.selector.reset();
+                    return Offered::Skipped;
+                }
+            }
+        }
         let mapped = self.rewriter.map(source, packet.seq);
-        match mapped.and_then(|mapped| self.remember(source, packet, format, mapped)) {
+        match mapped.and_then(|mapped| self.remember(source, packet, format, trim, mapped)) {
             Some(paced) if enters => Offered::Enter(paced),
             Some(paced) => Offered::Queue(paced),
             None => Offered::TooLate,
         }
     }
 
-    /// A padding-only packet of the source: the numbers close over it.
+    /// A padding-only packet of the source: the numbers close over it. A late one leaves its gap.
     pub fn absorb(&mut self, source: StreamRef, seq: ExtSeq) {
-        self.rewriter.absorb(source, seq);
+        let _ = self.rewriter.leave_out(source, seq);
+    }
+
+    /// A packet of layers that aren't forwarded. A late one has had a number kept for it, and goes as an empty packet, so
+    /// that the receiver doesn't wait.
+    fn leave_out(&mut self, source: StreamRef, packet: &Packet, format: OutFormat) -> Offered {
+        self.payload.left_out(&packet.descriptor);
+        let Some(mapped) = self.rewriter.leave_out(source, packet.seq) else { return Offered::Skipped };
+        let trim = Trim { is_empty: true, ..Trim::default() };
+        self.remember(source, packet, format, trim, mapped).map_or(Offered::TooLate, Offered::Queue)
     }
 
     /// The outgoing media time at `now`, for a sender report; `None` until something was sent.
@@ -227,9 +283,12 @@ impl Slot {
                 rtp_time.since(packet.rtp_time) as u32
             }
         };
-        let payload = self.payload.begin(&packet.descriptor);
+        let payload = self.payload.begin(packet);
         self.rewriter.begin(source, packet.seq, ts_offset, payload);
         self.selector.switched(source.layer);
+        if track.is_video() {
+            self.filter.enter(source, packet, &stream.dependencies);
+        }
     }
 
     fn remember(
@@ -237,11 +296,14 @@ impl Slot {
         source: StreamRef,
         packet: &Packet,
         format: OutFormat,
+        trim: Trim,
         mapped: Mapped,
     ) -> Option<Paced> {
         let segment = self.rewriter.segment(mapped.segment)?;
         let newest = mapped.seq.next() == self.rewriter.next_out();
-        self.payload.sent(segment.payload, &packet.descriptor);
+        if !trim.is_empty {
+            self.payload.sent(segment.payload, trim, packet);
+        }
         if newest {
             self.last = Some(LastOut {
                 source,
@@ -256,6 +318,7 @@ impl Slot {
                 source_seq: packet.seq,
                 segment: mapped.segment,
                 format,
+                trim,
                 resends: 0,
                 at: packet.received,
             });
@@ -267,6 +330,7 @@ impl Slot {
             seq: mapped.seq,
             segment: mapped.segment,
             format,
+            trim,
             rtx: false,
         })
     }

@@ -56,9 +56,19 @@ pub enum Kind {
     Video,
 }
 
-/// The place of a layer in a track's ladder: 0 is the lowest resolution.
+/// The place of a layer in a track's ladder: 0 is the lowest resolution. A stream of its own (simulcast), or a spatial
+/// layer of the only one (scalable coding).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct LayerId(pub u8);
+
+/// A temporal layer: 0 is the lowest frame rate, and each needs those below.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TemporalId(pub u8);
+
+impl TemporalId {
+    /// Above every temporal layer.
+    pub const MAX: TemporalId = TemporalId(u8::MAX);
+}
 
 /// A short ASCII token of at most 16 bytes, stored inline so that it can be copied and compared without allocation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,8 +1,12 @@
 //! Bytes to fields and back. Every parser is total: any bytes may come.
 
+pub mod bits;
+pub mod dependency_descriptor;
 pub mod payload;
+pub mod references;
 pub mod rtcp;
 pub mod rtp;
 pub mod rtp_ext;
 pub mod rtx;
 pub mod stun;
+pub mod video_layers_allocation;

@@ -1,4 +1,4 @@
-//! What the engine reads from a payload: where keyframes and temporal layers are. Parsed once per packet
+//! What the engine reads from a payload: where keyframes and layers are. Parsed once per packet
 //! into a value that is stored with it; nothing here depends on a receiver.
 
 pub mod av1;
@@ -10,11 +10,13 @@ pub mod vp9;
 
 use self::red::RedDescriptor;
 use self::vp8::Vp8Descriptor;
+use self::vp9::Vp9Descriptor;
 
 /// What was read from a packet's payload, by its codec.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PayloadDescriptor {
     Vp8(Vp8Descriptor),
+    Vp9(Vp9Descriptor),
     /// A video codec whose payload is forwarded as it is; its module says where keyframes begin.
     Video {
         keyframe_start: bool,
@@ -31,6 +33,7 @@ impl PayloadDescriptor {
     pub fn is_keyframe_start(&self) -> bool {
         match self {
             PayloadDescriptor::Vp8(vp8) => vp8.is_keyframe_start(),
+            PayloadDescriptor::Vp9(vp9) => vp9.is_keyframe_start(),
             PayloadDescriptor::Video { keyframe_start, .. } => *keyframe_start,
             PayloadDescriptor::Red(_) | PayloadDescriptor::Opaque => true,
         }
@@ -40,17 +43,9 @@ impl PayloadDescriptor {
     pub fn temporal_id(&self) -> Option<u8> {
         match self {
             PayloadDescriptor::Vp8(vp8) => vp8.temporal_id(),
+            PayloadDescriptor::Vp9(vp9) => vp9.temporal_id(),
             PayloadDescriptor::Video { temporal_id, .. } => *temporal_id,
             PayloadDescriptor::Red(_) | PayloadDescriptor::Opaque => None,
-        }
-    }
-
-    /// Whether a receiver of lower temporal layers may go up to this packet's layer from here on.
-    pub fn is_switching_point(&self) -> bool {
-        match self {
-            PayloadDescriptor::Vp8(vp8) => vp8.is_keyframe_start() || vp8.is_layer_sync(),
-            PayloadDescriptor::Video { keyframe_start, .. } => *keyframe_start,
-            PayloadDescriptor::Red(_) | PayloadDescriptor::Opaque => true,
         }
     }
 
@@ -58,6 +53,7 @@ impl PayloadDescriptor {
     pub fn resolution(&self) -> Option<(u16, u16)> {
         match self {
             PayloadDescriptor::Vp8(vp8) => vp8.resolution(),
+            PayloadDescriptor::Vp9(vp9) => vp9.structure()?.resolution,
             PayloadDescriptor::Video { .. } | PayloadDescriptor::Red(_) | PayloadDescriptor::Opaque => None,
         }
     }

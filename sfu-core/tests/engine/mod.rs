@@ -26,6 +26,8 @@ use sfu_core::wire::rtp::{FIXED_LEN, OutgoingHeader};
 use sfu_core::wire::rtp_ext::{ExtensionWriter, OutgoingExtensions};
 use sfu_core::{Path, SendBatch, Sfu, SfuConfig};
 
+pub mod scalable;
+
 pub const PWD: &str = "a-password-of-22-bytes-";
 pub const VP8: Pt = Pt(96);
 pub const RTX: Pt = Pt(97);

@@ -38,5 +38,6 @@ export function sentLines(layers, audio, rttMs) {
 
 function layerText(layer) {
   if (!layer) return '–';
-  return layer.layer === null ? (layer.reason ?? 'none') : LAYER_NAMES[layer.layer];
+  if (layer.layer === null) return layer.reason ?? 'none';
+  return layer.temporal === undefined ? LAYER_NAMES[layer.layer] : `${LAYER_NAMES[layer.layer]} T${layer.temporal}`;
 }

@@ -6,7 +6,7 @@ export class Room {
   participants = new Map(); // id → {id, identity, name, state, tracks: Map(id → track)}
   slots = []; // [{mid, kind, track}]
   speakers = [];
-  layers = new Map(); // mid → {track, layer, reason}
+  layers = new Map(); // mid → {track, layer, temporal, reason}
   unsupported = new Set(); // ids of tracks in a codec that this browser lacks
 
   /// Takes one message of the server. Returns whether it was one of this module's concern.
@@ -81,8 +81,8 @@ const APPLY = {
   offer(room, { slots }) {
     if (slots) room.slots = slots;
   },
-  layer(room, { mid, track, layer, reason }) {
-    room.layers.set(mid, { track, layer, reason });
+  layer(room, { mid, track, layer, temporal, reason }) {
+    room.layers.set(mid, { track, layer, temporal, reason });
     if (layer !== null) room.unsupported.delete(track);
   },
   codec_unsupported(room, { track }) {

@@ -2,7 +2,7 @@
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
-use sfu_core::unit::{Kind, LayerId, ParticipantId, TrackId};
+use sfu_core::unit::{Kind, LayerId, ParticipantId, TemporalId, TrackId};
 
 pub fn participant<S: Serializer>(id: &ParticipantId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("p{id}"))
@@ -33,6 +33,13 @@ pub fn kind<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error
 pub fn layer<S: Serializer>(layer: &Option<LayerId>, serializer: S) -> Result<S::Ok, S::Error> {
     match layer {
         Some(layer) => serializer.serialize_u8(layer.0),
+        None => serializer.serialize_none(),
+    }
+}
+
+pub fn temporal<S: Serializer>(temporal: &Option<TemporalId>, serializer: S) -> Result<S::Ok, S::Error> {
+    match temporal {
+        Some(temporal) => serializer.serialize_u8(temporal.0),
         None => serializer.serialize_none(),
     }
 }

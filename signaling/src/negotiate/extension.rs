@@ -1,8 +1,9 @@
 //! RTP header extensions (RFC 8285): which ones we take, which ones a slot carries, and under which ids.
 
-use sfu_core::command::ExtensionIds;
+use sfu_core::command::{Codec, ExtensionIds};
 use sfu_core::unit::Kind;
 
+use super::codec::AgreedCodec;
 use crate::sdp::{Direction, ExtMap};
 
 /// An extension of the table.
@@ -36,8 +37,6 @@ macro_rules! row {
     };
 }
 
-/// The dependency descriptor is left out on purpose: once it is accepted, browsers minimise the VP8 payload
-/// descriptor and temporal ids are gone. It belongs to codecs that are not in the codec table yet.
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
     row!("urn:ietf:params:rtp-hdrext:sdes:mid",                    mid,               audio true,  video true,  uplink true, slot true,  id Some(4)),
@@ -53,15 +52,39 @@ const TABLE: &[Row] = &[
     row!("urn:3gpp:video-orientation",                             video_orientation, audio false, video true,  uplink true, slot true,  id Some(13)),
     row!("http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
                                                                    playout_delay,     audio false, video true,  uplink true, slot true,  id Some(5)),
+    row!("https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension",
+                                                                   dependency_descriptor, audio false, video true, uplink true, slot true, id None),
+    row!("http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00",
+                                                                   video_layers_allocation, audio false, video true, uplink true, slot false, id None),
 ];
 
 impl Row {
+    /// The publisher may send it with packets of these codecs, the one it will use first. A browser that has been given
+    /// the dependency descriptor shortens the payload descriptor of VP8, and the temporal layers that it named are gone;
+    /// H.265 has its own in the payload's header. A browser sends what the answer lists first.
+    fn uplink_suits(&self, codecs: &[AgreedCodec]) -> bool {
+        !self.is_dependency_descriptor() || codecs.first().is_some_and(has_dependency_descriptor)
+    }
+
+    /// A slot with these codecs has a use for it: there it is read only.
+    fn slot_suits(&self, codecs: &[AgreedCodec]) -> bool {
+        !self.is_dependency_descriptor() || codecs.iter().any(has_dependency_descriptor)
+    }
+
+    fn is_dependency_descriptor(&self) -> bool {
+        self.uri.ends_with("#dependency-descriptor-rtp-header-extension")
+    }
+
     fn serves(&self, kind: Kind) -> bool {
         match kind {
             Kind::Audio => self.audio,
             Kind::Video => self.video,
         }
     }
+}
+
+fn has_dependency_descriptor(codec: &AgreedCodec) -> bool {
+    matches!(codec.payload.codec, Codec::Av1 { .. } | Codec::Vp9 { .. } | Codec::H264 { .. })
 }
 
 /// The extensions agreed for one m-section.
@@ -73,14 +96,23 @@ pub struct AgreedExtensions {
 impl AgreedExtensions {
     /// What we take of those that the peer offers: what the publisher may send if we receive, what a slot
     /// forwards if we send.
-    pub fn agree(kind: Kind, offered: &[ExtMap], receives: bool, sends: bool) -> AgreedExtensions {
+    pub fn agree(
+        kind: Kind,
+        codecs: &[AgreedCodec],
+        offered: &[ExtMap],
+        receives: bool,
+        sends: bool,
+    ) -> AgreedExtensions {
         let mut maps: Vec<ExtMap> = Vec::new();
         for map in offered {
             let row = TABLE.iter().find(|row| row.uri == map.uri && row.serves(kind));
             let direction = map.direction.map(Direction::reversed);
             let flow = direction.unwrap_or(Direction::SendRecv);
             let useful = |row: &Row| {
-                (row.uplink && receives && flow.receives()) || (row.slot && sends && flow.sends())
+                let uplink = receives && flow.receives();
+                let allowed = !uplink || row.uplink_suits(codecs);
+                allowed
+                    && (row.uplink && uplink || row.slot && sends && flow.sends() && row.slot_suits(codecs))
             };
             let clashes = maps.iter().any(|earlier| earlier.id == map.id || earlier.uri == map.uri);
             if row.is_some_and(useful) && !clashes {
@@ -144,8 +176,8 @@ impl KnownExtensionIds {
     }
 
     /// The extensions of a slot that we offer.
-    pub fn offer(&mut self, kind: Kind) -> AgreedExtensions {
-        let rows = TABLE.iter().filter(|row| row.slot && row.serves(kind));
+    pub fn offer(&mut self, kind: Kind, codecs: &[AgreedCodec]) -> AgreedExtensions {
+        let rows = TABLE.iter().filter(|row| row.slot && row.serves(kind) && row.slot_suits(codecs));
         let maps = rows.filter_map(|row| {
             let id = self.id_of(row)?;
             Some(ExtMap { id, uri: row.uri.to_owned(), direction: None })
@@ -166,7 +198,11 @@ impl KnownExtensionIds {
 
 #[cfg(test)]
 mod tests {
+    use sfu_core::unit::Pt;
+
     use super::*;
+    use crate::codec_policy::CodecName;
+    use crate::sdp::RtpFormat;
 
     fn map(id: u8, uri: &str, direction: Option<Direction>) -> ExtMap {
         ExtMap { id, uri: uri.to_owned(), direction }
@@ -178,7 +214,7 @@ mod tests {
             map(8, "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id", Some(Direction::SendOnly)),
             map(3, "urn:ietf:params:rtp-hdrext:sdes:mid", None),
         ];
-        let agreed = AgreedExtensions::agree(Kind::Video, &offered, true, false);
+        let agreed = AgreedExtensions::agree(Kind::Video, &[], &offered, true, false);
         let lines: Vec<String> = agreed.lines(true).collect();
         assert_eq!(lines[0], "8/recvonly urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id");
         assert_eq!(agreed.uplink_ids().rid, Some(8));
@@ -186,23 +222,65 @@ mod tests {
         assert_eq!(agreed.slot_ids().rid, None);
     }
 
+    fn codecs(names: &[&str]) -> Vec<AgreedCodec> {
+        // In this order: what stands first is what we prefer.
+        let name_of = |name: &&str| match *name {
+            "VP8" => CodecName::Vp8,
+            "VP9" => CodecName::Vp9,
+            _ => CodecName::H265,
+        };
+        let allowed: Vec<CodecName> = names.iter().map(name_of).collect();
+        let format = |(pt, name): (u8, &&str)| RtpFormat {
+            pt: Pt(pt),
+            name: (*name).to_owned(),
+            clock_rate: 90_000,
+            channels: None,
+            fmtp: String::new(),
+            feedback: Vec::new(),
+        };
+        let formats: Vec<RtpFormat> = (100..).zip(names).map(format).collect();
+        let agreed = super::super::codec::agree(&allowed, &formats);
+        assert_eq!(agreed.len(), names.len());
+        agreed
+    }
+
+    const DEPENDENCY_DESCRIPTOR: &str =
+        "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+
     #[test]
-    fn dependency_descriptor_is_never_taken() {
-        let uri = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
-        let agreed = AgreedExtensions::agree(Kind::Video, &[map(8, uri, None)], true, true);
-        assert_eq!(agreed, AgreedExtensions::default());
+    fn dependency_descriptor_is_never_taken_for_what_may_be_sent_as_vp8() {
+        let agree = |names: &[&str], receives, sends| {
+            let offered = [map(8, DEPENDENCY_DESCRIPTOR, None)];
+            AgreedExtensions::agree(Kind::Video, &codecs(names), &offered, receives, sends)
+        };
+        assert_eq!(agree(&["VP8"], true, true), AgreedExtensions::default());
+        assert_eq!(agree(&["VP8"], false, true), AgreedExtensions::default());
+        assert_eq!(agree(&["VP8", "VP9"], true, true), AgreedExtensions::default());
+        assert_eq!(agree(&["VP9", "VP8"], true, false).uplink_ids().dependency_descriptor, Some(8));
+        assert_eq!(agree(&["VP8", "VP9"], false, true).slot_ids().dependency_descriptor, Some(8));
+        assert_eq!(agree(&["H265"], true, true), AgreedExtensions::default());
+    }
+
+    #[test]
+    fn dependency_descriptor_is_offered_to_who_named_it() {
+        let mut known = KnownExtensionIds::default();
+        let codecs = codecs(&["VP8", "VP9"]);
+        assert_eq!(known.offer(Kind::Video, &codecs).slot_ids().dependency_descriptor, None);
+        known.learn(&[map(12, DEPENDENCY_DESCRIPTOR, None)]);
+        assert_eq!(known.offer(Kind::Video, &codecs).slot_ids().dependency_descriptor, Some(12));
+        assert_eq!(known.offer(Kind::Audio, &codecs).slot_ids().dependency_descriptor, None);
     }
 
     #[test]
     fn offered_ids_follow_the_client_and_never_clash() {
         let mut known = KnownExtensionIds::default();
         known.learn(&[map(3, "urn:ietf:params:rtp-hdrext:sdes:mid", None), map(1, "urn:unknown", None)]);
-        let ids = known.offer(Kind::Audio).slot_ids();
+        let ids = known.offer(Kind::Audio, &[]).slot_ids();
         assert_eq!(ids.mid, Some(3));
         assert_eq!(ids.audio_level, Some(2));
-        assert_eq!(known.offer(Kind::Audio).slot_ids(), ids);
+        assert_eq!(known.offer(Kind::Audio, &[]).slot_ids(), ids);
         known.learn(&[map(2, "urn:other", None)]);
         // The client took that id for something else: ours moves.
-        assert_eq!(known.offer(Kind::Audio).slot_ids().audio_level, Some(5));
+        assert_eq!(known.offer(Kind::Audio, &[]).slot_ids().audio_level, Some(5));
     }
 }

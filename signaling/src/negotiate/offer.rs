@@ -122,7 +122,8 @@ impl Negotiation {
             section.slot = media.mid.and_then(|mid| self.slots.adopt(kind, mid, rng));
         }
         let slot_sends = section.slot.is_some();
-        section.extensions = AgreedExtensions::agree(kind, &media.extensions, may_send(media), slot_sends);
+        section.extensions =
+            AgreedExtensions::agree(kind, &section.codecs, &media.extensions, may_send(media), slot_sends);
         section.rids = publication::rids(media);
         section.publication =
             sends.then(|| Publication::new(index, kind, media, &section.codecs, &section.extensions));
