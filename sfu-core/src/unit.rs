@@ -1,13 +1,15 @@
 //! Newtypes and arithmetic: the vocabulary that every other module speaks.
 
+mod channel;
 mod id;
 mod probe;
 mod rate;
 mod seq;
 mod time;
 
+pub use channel::{ChannelType, DataMessage, MessageKind, Reliability};
 pub use id::{
-    Kind, Label, LayerId, Mid, ParticipantId, Pt, Rid, RoomId, SlotId, Ssrc, TemporalId, TrackId,
+    Kind, Label, LayerId, Mid, ParticipantId, Pt, Rid, RoomId, SlotId, Ssrc, StreamId, TemporalId, TrackId,
     TransportId, WorkerId,
 };
 pub use probe::{ProbeCluster, ProbeId};

@@ -10,6 +10,7 @@
 //!  rooms              all rooms, sessions, deadlines           ← start reading here
 //!  room               who is in it, and what follows for the others
 //!  participant        its tracks, its wishes, what its client and worker were told
+//!  data               envelopes and limits of what participants send each other
 //!  negotiate          offer/answer of one transport            slots   which track shows where
 //!  sdp                text ↔ typed m-sections
 //! ```
@@ -19,6 +20,7 @@
 
 mod candidate;
 pub mod codec_policy;
+pub mod data;
 mod directory;
 pub mod error;
 pub mod message;
