@@ -52,11 +52,11 @@ fn commands(rooms: &mut Rooms) -> Vec<Command> {
 
 /// The transport that was opened last, after its media path stands.
 fn connect(rooms: &mut Rooms) -> TransportId {
-    let opened = commands(rooms).into_iter().filter_map(|command| match command {
+    let mut opened = commands(rooms).into_iter().filter_map(|command| match command {
         Command::OpenTransport(open) => Some(open.id),
         _ => None,
     });
-    let transport = opened.last().unwrap();
+    let transport = opened.next_back().unwrap();
     rooms.core_event(Time::ZERO, WorkerId(0), Event::TransportConnected { transport });
     transport
 }

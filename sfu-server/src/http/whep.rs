@@ -91,6 +91,8 @@ async fn view(
             (StatusCode::NOT_ACCEPTABLE, created)
         }
     };
+    // Without its name, which is the key to it.
+    tracing::info!(at = %location, "WHEP session begins");
     let location = location + created.id.as_str();
     let mut response = resource::created(status, &created, &location, SDP);
     for link in events::links(&location) {
