@@ -17,7 +17,7 @@ use crate::negotiate::Negotiation;
 use crate::resource::{Protocol, Resource};
 use crate::session::{Outbox, SessionId};
 use crate::slots::{Group, SlotState, Wanted};
-use crate::whep::Viewer;
+use crate::viewer::Viewer;
 
 /// A published track.
 #[derive(Debug)]
@@ -195,6 +195,11 @@ impl Participant {
             LayerPreference::Auto if temporal.is_some() => at_most(LayerId(u8::MAX)),
             LayerPreference::Auto => LayerRequest::Highest,
         };
+        self.request_layer(track, request);
+    }
+
+    /// Which layer of a track it is to get.
+    pub fn request_layer(&mut self, track: TrackId, request: LayerRequest) {
         self.preferences.insert(track, request);
     }
 
