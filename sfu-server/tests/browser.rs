@@ -7,35 +7,17 @@
 mod pages;
 mod support;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use support::chromium::{Browser, Page, scratch_path};
-use support::marker::{self, Marker};
+use support::chromium::Browser;
+use support::marker::{Camera, Marker};
+use support::page::Page;
 use support::relay::Relay;
 use support::server::{Server, page_url};
 use support::{PROBE, Quality, browser_test, in_some_window};
 
 const SOON: Duration = Duration::from_secs(15);
 const JOINED: &str = "sfu.state === 'joined' && sfu.pc?.connectionState === 'connected'";
-
-/// A capture file that is deleted with the test.
-struct Camera(PathBuf);
-
-impl Camera {
-    /// Two seconds at 30 frames a second.
-    fn of(id: u8, width: usize, height: usize) -> Result<Self, String> {
-        let file = scratch_path(&format!("camera-{id}.y4m"));
-        marker::write_y4m(&file, width, height, 30, 60, id).map_err(|error| error.to_string())?;
-        Ok(Self(file))
-    }
-}
-
-impl Drop for Camera {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
 
 /// A page whose camera is a painted marker, so that several fit into one browser.
 async fn join_painted(
@@ -81,7 +63,7 @@ fn every_page_of_a_browser_keeps_its_pace() {
     browser_test("every_page_of_a_browser_keeps_its_pace", async {
         let server = Server::start().await;
         let camera = Camera::of(21, 640, 360)?;
-        let browser = Browser::launch(Some(&camera.0)).await?;
+        let browser = Browser::launch(Some(camera.path())).await?;
         let url = format!("http://127.0.0.1:{}/conference?room=lobby", server.http_port);
         let mut pages = Vec::new();
         for _ in 0..4 {
@@ -129,7 +111,7 @@ fn two_pages_see_and_hear_each_other() {
         let server = Server::start().await;
         let (one, two) = (Camera::of(1, 640, 360)?, Camera::of(2, 640, 360)?);
         let (ann_browser, bob_browser) =
-            (Browser::launch(Some(&one.0)).await?, Browser::launch(Some(&two.0)).await?);
+            (Browser::launch(Some(one.path())).await?, Browser::launch(Some(two.path())).await?);
         let ann = ann_browser.open(&server.url("pair", "ann"), &[PROBE]).await?;
         let bob = bob_browser.open(&server.url("pair", "bob"), &[PROBE]).await?;
         until_seen(&ann, &[2]).await?;
@@ -212,7 +194,7 @@ fn latecomer_while_nine_watch() {
         let server = Server::start().await;
         // A capture file keeps its pace whatever the speaker's page is doing.
         let camera = Camera::of(1, 160, 90)?;
-        let browser = Browser::launch(Some(&camera.0)).await?;
+        let browser = Browser::launch(Some(camera.path())).await?;
         let speaker = browser.open(&server.url("late", "speaker"), &[PROBE]).await?;
         let mut watchers = Vec::new();
         for number in 1..=9 {
