@@ -14,7 +14,7 @@ use support::marker::{Camera, Marker};
 use support::page::Page;
 use support::relay::Relay;
 use support::server::{Server, page_url};
-use support::{PROBE, Quality, browser_test, in_some_window};
+use support::{PROBE, Quality, Skew, Tone, browser_test, in_some_window};
 
 const SOON: Duration = Duration::from_secs(15);
 const JOINED: &str = "sfu.state === 'joined' && sfu.pc?.connectionState === 'connected'";
@@ -121,6 +121,26 @@ fn two_pages_see_and_hear_each_other() {
         Quality::holds(&ann, 8.0, "ann", &[2], 30.0).await?;
         Quality::holds(&bob, 8.0, "bob", &[1], 30.0).await?;
         Ok(())
+    });
+}
+
+#[test]
+fn a_voice_stays_with_its_picture_over_ten_layer_switches() {
+    browser_test("a_voice_stays_with_its_picture_over_ten_layer_switches", async {
+        let server = Server::start().await;
+        let browser = Browser::launch(None).await?;
+        let sound = "probe.fakeMicrophone(1); probe.fakeCamera(1, 640, 360, 20);";
+        let ann = browser.open(&server.url("skew", "ann"), &[PROBE, sound]).await?;
+        let bob = browser.open(&format!("{}&video=0&audio=0", server.url("skew", "bob")), &[PROBE]).await?;
+        until_seen(&bob, &[1]).await?;
+        ann.until(JOINED, SOON).await?;
+        for round in 0..10 {
+            let (layer, width) = if round % 2 == 0 { ("medium", 320) } else { ("low", 160) };
+            bob.eval::<()>(&format!("probe.prefer('{layer}')")).await?;
+            bob.until(&format!("probe.other().video.videoWidth === {width}"), SOON).await?;
+        }
+        Skew::check(&bob, "bob").await?;
+        Tone::check_all(&bob, &[1]).await
     });
 }
 

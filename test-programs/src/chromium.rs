@@ -35,7 +35,13 @@ pub fn find() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("SFU_CHROMIUM") {
         return Some(PathBuf::from(named)).filter(|path| path.exists());
     }
-    on_path(&["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome-stable", "google-chrome"])
+    on_path(&[
+        "chromium-headless-shell",
+        "chromium",
+        "chromium-browser",
+        "google-chrome-stable",
+        "google-chrome",
+    ])
 }
 
 pub fn version() -> Option<String> {

@@ -12,6 +12,9 @@
   const QUIET = 0.05;
   const LOUD = 0.5;
   let microphone = null; // {context, volume, stream}, once it is faked
+  let lastSkews = null; // what the last measurement saw, for the message of a failing test
+  let wantedLayer = null; // overrules what the page asks for
+  let socket = null; // the page's WebSocket
   let listening = null; // the AudioContext that sounds are measured in
 
   function crc8(content) {
@@ -270,6 +273,7 @@
     }
     following = false;
     stop();
+    lastSkews = { flashes: [...flashes], beeps };
     const near = (flash) => beeps.map((beep) => beep - flash).find((skew) => Math.abs(skew) < 400);
     return [...flashes.values()].map(near).filter((skew) => skew !== undefined);
   }
@@ -280,6 +284,21 @@
     const first = samples.findIndex((sample) => Math.abs(sample) > loud);
     return first > 0.02 * listening.sampleRate ? first : -1;
   }
+
+  // Every remote picture in this layer ("low", "medium", "high"), whatever its tile's size asks for.
+  function prefer(layer) {
+    wantedLayer = layer;
+    for (const { trackId } of remoteTiles()) {
+      socket.send(JSON.stringify({ type: 'prefer', track: trackId, layer, paused: false }));
+    }
+  }
+
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (text) {
+    socket = this;
+    const overruled = wantedLayer && typeof text === 'string' && text.includes('"type":"prefer"');
+    send.call(this, overruled ? JSON.stringify({ ...JSON.parse(text), layer: wantedLayer, paused: false }) : text);
+  };
 
   // How many remote pictures show a readable marker of the expected set now.
   function seen(ids) {
@@ -296,6 +315,7 @@
     const log = sfu.log.slice(-25).map(({ at, type, sent, sdp, ...rest }) => {
       return `${Math.round(at)} ${sent ? '→' : '←'} ${type} ${JSON.stringify(rest).slice(0, 200)}`;
     });
+    if (lastSkews) log.push(`skews measured from ${JSON.stringify(lastSkews)}`);
     return [`state=${sfu.state} pc=${sfu.pc?.connectionState} ice=${sfu.pc?.iceConnectionState}`, ...tiles, ...log].join('\n');
   }
 
@@ -306,6 +326,7 @@
     quality,
     tones,
     skews,
+    prefer,
     toneOf,
     describe,
     fakeCamera,

@@ -207,6 +207,25 @@ impl Tone {
     }
 }
 
+/// How much later a sound is heard than the picture of the same instant is seen, measured by `probe.skews`.
+pub struct Skew;
+
+impl Skew {
+    /// The sound comes at most 45 ms before the picture and at most 125 ms after it (EBU R37), in the median.
+    pub async fn check(page: &Page, who: &str) -> Result<(), String> {
+        in_some_window(async || {
+            let mut skews: Vec<f64> = page.eval("probe.skews(6000)").await?;
+            skews.sort_by(f64::total_cmp);
+            println!("{who}: sound after picture by {skews:.0?} ms");
+            match skews.get(skews.len() / 2) {
+                Some(-45.0..=125.0) if skews.len() >= 3 => Ok(()),
+                _ => Err(format!("{who}: sound after picture by {skews:.0?} ms\n{}", page.describe().await)),
+            }
+        })
+        .await
+    }
+}
+
 /// Windows that a measurement may take. Browsers fill a machine of two cores: a page that its machine let wait for a
 /// moment fails one window, a fault of the server fails them all.
 const WINDOWS: usize = 4;
