@@ -37,3 +37,8 @@ pub fn command(script: &Path, arguments: &[&str]) -> Option<Command> {
     command.arg(script).args(arguments);
     Some(command)
 }
+
+/// `scripts/gstreamer_client.py`: webrtcbin by WHIP and WHEP. What it takes stands in the script.
+pub fn client(arguments: &[&str]) -> Option<Command> {
+    command(&python::script("gstreamer_client.py"), arguments)
+}

@@ -28,6 +28,15 @@ pub fn aiortc_version() -> Option<String> {
     prints("import aiortc; print('aiortc', aiortc.__version__)")
 }
 
+/// `scripts/aiortc_client.py`: aiortc by WHIP and WHEP. What it takes stands in the script.
+pub fn aiortc_client(arguments: &[&str]) -> Command {
+    aiortc(&script("aiortc_client.py"), arguments)
+}
+
+pub(crate) fn script(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name)
+}
+
 /// A script for aiortc with its arguments.
 pub fn aiortc(script: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(interpreter());

@@ -86,8 +86,12 @@ pub struct Camera(Scratch);
 impl Camera {
     /// Two seconds at 30 frames a second.
     pub fn of(id: u8, width: usize, height: usize) -> Result<Self, String> {
+        Self::of_length(id, (width, height), 30, 60)
+    }
+
+    pub fn of_length(id: u8, size: (usize, usize), fps: u32, frames: u16) -> Result<Self, String> {
         let file = Scratch::path_for(&format!("camera-{id}.y4m"));
-        write_y4m(file.path(), width, height, 30, 60, id).map_err(|error| error.to_string())?;
+        write_y4m(file.path(), size.0, size.1, fps, frames, id).map_err(|error| error.to_string())?;
         Ok(Self(file))
     }
 
