@@ -135,7 +135,7 @@ fn a_voice_stays_with_its_picture_over_ten_layer_switches() {
         until_seen(&bob, &[1]).await?;
         ann.until(JOINED, SOON).await?;
         for round in 0..10 {
-            let (layer, width) = if round % 2 == 0 { ("medium", 320) } else { ("low", 160) };
+            let (layer, width) = if round % 2 == 0 { ("medium", 640) } else { ("low", 320) };
             bob.eval::<()>(&format!("probe.prefer('{layer}')")).await?;
             bob.until(&format!("probe.other().video.videoWidth === {width}"), SOON).await?;
         }
