@@ -9,15 +9,15 @@
 mod support;
 
 use std::net::UdpSocket;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use sfu_core::transport::dtls::{DtlsFactory, DtlsIdentity};
 use sfu_core::transport::handshake::SrtpProfile;
-use support::client::{self, Client};
+use support::client;
 use support::http::Http;
 use support::sdp;
 use support::session::{Loss, Outcome, Session};
+use test_programs::{Process, chromium, ffmpeg, firefox, gstreamer, namespace, not_run, python};
 
 const PAGE: &str = include_str!("clients/page.html");
 
@@ -27,61 +27,37 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// RTP packets to open before a client counts as connected.
 const PACKETS: usize = 20;
 
-fn missing(name: &str, reason: &str) {
-    println!("NOT RUN: {name} {reason}");
-    assert!(std::env::var_os("SFU_REQUIRE_CLIENTS").is_none(), "{name} {reason}");
-}
+const NOT_INSTALLED: &str = "the program, or a part that it needs, is not installed";
 
-fn run(name: &str, version: Option<String>, launch: impl Fn(&str) -> Option<Client>, profile: SrtpProfile) {
-    let Some(version) = version else { return missing(name, "is not installed") };
+fn run(test: &str, version: Option<String>, launch: impl Fn(&str) -> Option<Process>, profile: SrtpProfile) {
+    let Some(version) = version else { return not_run(test, NOT_INSTALLED) };
     for loss in [Loss::None, Loss::FirstFlight] {
         let outcome = connect(&launch, loss);
-        println!("{name} ({version}), {loss:?}: {outcome:?}");
-        assert_eq!(outcome.failure, None, "{name}");
-        assert_eq!(outcome.profile, Some(profile), "{name}");
-        assert!(outcome.opened >= PACKETS, "{name}: {outcome:?}");
-        assert_eq!(outcome.not_opened, 0, "{name}");
+        println!("{version}, {loss:?}: {outcome:?}");
+        assert_eq!(outcome.failure, None, "{version}");
+        assert_eq!(outcome.profile, Some(profile), "{version}");
+        assert!(outcome.opened >= PACKETS, "{version}: {outcome:?}");
+        assert_eq!(outcome.not_opened, 0, "{version}");
     }
 }
 
-/// Runs a test of this binary in a network namespace that has an address outside 127/8 and a default route:
-/// Firefox and GStreamer gather nothing else.
-fn run_in_namespace(name: &str, installed: bool, test: &str) {
-    let setup = "ip link set lo up && ip link add one type veth peer name other && ip link set other up \
-                 && ip addr add 192.0.2.9/24 dev one && ip link set one up && ip route add default dev one";
-    let possible = Command::new("unshare").args(["-n", "sh", "-c", setup]).stderr(Stdio::null()).status();
-    if !installed || !possible.is_ok_and(|status| status.success()) {
-        let reason =
-            if installed { "needs a network namespace, which needs root" } else { "is not installed" };
-        return missing(name, reason);
-    }
-    let status = Command::new("unshare")
-        .args(["-n", "sh", "-c", &format!("{setup} && exec \"$@\""), "sh"])
-        .arg(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--ignored", "--nocapture"])
-        .env("SFU_INTEROP_ADDRESS", "192.0.2.9")
-        .status();
-    assert!(status.unwrap().success(), "{name}");
-}
-
-fn connect(launch: impl Fn(&str) -> Option<Client>, loss: Loss) -> Outcome {
+fn connect(launch: impl Fn(&str) -> Option<Process>, loss: Loss) -> Outcome {
     connect_all(launch, "", &[loss], PACKETS).remove(0)
 }
 
 /// One connection for each of `losses`, all with one client.
 fn connect_all(
-    launch: impl Fn(&str) -> Option<Client>,
+    launch: impl Fn(&str) -> Option<Process>,
     query: &str,
     losses: &[Loss],
     packets: usize,
 ) -> Vec<Outcome> {
     let base = Instant::now();
     let factory = DtlsFactory::new(DtlsIdentity::generate().unwrap(), base).unwrap();
-    let address = std::env::var("SFU_INTEROP_ADDRESS").unwrap_or_else(|_| "127.0.0.1".to_owned());
     let http = Http::new(PAGE);
     let _client = launch(&format!("http://{}/{query}", http.address())).expect("client starts");
     let sessions = losses.iter().map(|&loss| {
-        let socket = UdpSocket::bind((address.as_str(), 0)).unwrap();
+        let socket = UdpSocket::bind((namespace::address(), 0)).unwrap();
         let local = socket.local_addr().unwrap();
         let offer = http.exchange(LIMIT, |offer| {
             (sdp::answer(offer, factory.identity().fingerprint(), local), offer.to_owned())
@@ -98,7 +74,7 @@ fn connect_all(
 }
 
 /// Sixty connections of one browser, each through 10 % loss.
-fn run_lossy(name: &str, launch: impl Fn(&str) -> Option<Client>) {
+fn run_lossy(name: &str, launch: impl Fn(&str) -> Option<Process>) {
     let losses: Vec<Loss> = (0..60).map(Loss::TenPercent).collect();
     let outcomes = connect_all(launch, "?connections=60", &losses, 1);
     let mut times: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.handshake).collect();
@@ -111,21 +87,22 @@ fn run_lossy(name: &str, launch: impl Fn(&str) -> Option<Client>) {
 
 #[test]
 fn chromium_lists_gcm_last_and_gets_it() {
-    run("Chromium", client::chromium_version(), client::chromium, SrtpProfile::AeadAes256Gcm);
+    let test = "chromium_lists_gcm_last_and_gets_it";
+    run(test, chromium::version(), client::chromium, SrtpProfile::AeadAes256Gcm);
 }
 
 #[test]
 fn sixty_of_sixty_chromium_connections_survive_ten_percent_loss() {
-    match client::chromium_version() {
+    match chromium::version() {
         Some(_) => run_lossy("Chromium", client::chromium),
-        None => missing("Chromium", "is not installed"),
+        None => not_run("sixty_of_sixty_chromium_connections_survive_ten_percent_loss", NOT_INSTALLED),
     }
 }
 
 #[test]
 fn a_browser_with_an_rsa_certificate_is_refused_with_the_reason() {
-    if client::chromium_version().is_none() {
-        return missing("Chromium", "is not installed");
+    if chromium::version().is_none() {
+        return not_run("a_browser_with_an_rsa_certificate_is_refused_with_the_reason", NOT_INSTALLED);
     }
     let outcome = connect_all(client::chromium, "?rsa", &[Loss::None], 1).remove(0);
     println!("Chromium with an RSA certificate: {outcome:?}");
@@ -134,51 +111,44 @@ fn a_browser_with_an_rsa_certificate_is_refused_with_the_reason() {
 
 #[test]
 fn sixty_of_sixty_firefox_connections_survive_ten_percent_loss() {
-    let installed = client::firefox_version().is_some();
-    run_in_namespace("Firefox", installed, "firefox_through_loss_in_a_namespace");
-}
-
-#[test]
-#[ignore = "run by sixty_of_sixty_firefox_connections_survive_ten_percent_loss"]
-fn firefox_through_loss_in_a_namespace() {
-    run_lossy("Firefox", client::firefox);
+    let test = "sixty_of_sixty_firefox_connections_survive_ten_percent_loss";
+    if firefox::version().is_none() {
+        return not_run(test, NOT_INSTALLED);
+    }
+    if namespace::enter(test) {
+        run_lossy("Firefox", client::firefox);
+    }
 }
 
 #[test]
 fn firefox_gets_gcm_in_dtls_1_3() {
-    run_in_namespace("Firefox", client::firefox_version().is_some(), "firefox_in_a_namespace");
-}
-
-#[test]
-#[ignore = "run by firefox_gets_gcm_in_dtls_1_3"]
-fn firefox_in_a_namespace() {
-    run("Firefox", client::firefox_version(), client::firefox, SrtpProfile::AeadAes128Gcm);
+    let test = "firefox_gets_gcm_in_dtls_1_3";
+    if namespace::enter(test) {
+        run(test, firefox::version(), client::firefox, SrtpProfile::AeadAes128Gcm);
+    }
 }
 
 #[test]
 fn gstreamer_connects_with_its_rsa_certificate() {
-    run_in_namespace("GStreamer", client::gstreamer_version().is_some(), "gstreamer_in_a_namespace");
-}
-
-#[test]
-#[ignore = "run by gstreamer_connects_with_its_rsa_certificate"]
-fn gstreamer_in_a_namespace() {
-    run("GStreamer", client::gstreamer_version(), client::gstreamer, SrtpProfile::Aes128CmSha1_80);
+    let test = "gstreamer_connects_with_its_rsa_certificate";
+    if namespace::enter(test) {
+        run(test, gstreamer::version(), client::gstreamer, SrtpProfile::Aes128CmSha1_80);
+    }
 }
 
 #[test]
 fn ffmpeg_connects_as_dtls_server() {
     let launch = |url: &str| client::ffmpeg(url, false);
-    run("FFmpeg, setup:passive", client::ffmpeg_version(), launch, SrtpProfile::Aes128CmSha1_80);
+    run("ffmpeg_connects_as_dtls_server", ffmpeg::version(), launch, SrtpProfile::Aes128CmSha1_80);
 }
 
 #[test]
 fn ffmpeg_connects_as_dtls_client() {
     let launch = |url: &str| client::ffmpeg(url, true);
-    run("FFmpeg, setup:active", client::ffmpeg_version(), launch, SrtpProfile::Aes128CmSha1_80);
+    run("ffmpeg_connects_as_dtls_client", ffmpeg::version(), launch, SrtpProfile::Aes128CmSha1_80);
 }
 
 #[test]
 fn aiortc_gets_gcm() {
-    run("aiortc", client::aiortc_version(), client::aiortc, SrtpProfile::AeadAes128Gcm);
+    run("aiortc_gets_gcm", python::aiortc_version(), client::aiortc, SrtpProfile::AeadAes128Gcm);
 }

@@ -9,35 +9,17 @@ mod data;
 mod pages;
 mod support;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use support::chromium::{Browser, Page, scratch_path};
-use support::marker::{self, Marker};
+use support::chromium::Browser;
+use support::marker::{Camera, Marker};
+use support::page::Page;
 use support::relay::Relay;
 use support::server::{Server, page_url};
-use support::{PROBE, Quality, browser_test, in_some_window};
+use support::{PROBE, Quality, Skew, Tone, browser_test, in_some_window};
 
 const SOON: Duration = Duration::from_secs(15);
 const JOINED: &str = "sfu.state === 'joined' && sfu.pc?.connectionState === 'connected'";
-
-/// A capture file that is deleted with the test.
-struct Camera(PathBuf);
-
-impl Camera {
-    /// Two seconds at 30 frames a second.
-    fn of(id: u8, width: usize, height: usize) -> Result<Self, String> {
-        let file = scratch_path(&format!("camera-{id}.y4m"));
-        marker::write_y4m(&file, width, height, 30, 60, id).map_err(|error| error.to_string())?;
-        Ok(Self(file))
-    }
-}
-
-impl Drop for Camera {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
 
 /// A page whose camera is a painted marker, so that several fit into one browser.
 async fn join_painted(
@@ -83,7 +65,7 @@ fn every_page_of_a_browser_keeps_its_pace() {
     browser_test("every_page_of_a_browser_keeps_its_pace", async {
         let server = Server::start().await;
         let camera = Camera::of(21, 640, 360)?;
-        let browser = Browser::launch(Some(&camera.0)).await?;
+        let browser = Browser::launch(Some(camera.path())).await?;
         let url = format!("http://127.0.0.1:{}/conference?room=lobby", server.http_port);
         let mut pages = Vec::new();
         for _ in 0..4 {
@@ -131,7 +113,7 @@ fn two_pages_see_and_hear_each_other() {
         let server = Server::start().await;
         let (one, two) = (Camera::of(1, 640, 360)?, Camera::of(2, 640, 360)?);
         let (ann_browser, bob_browser) =
-            (Browser::launch(Some(&one.0)).await?, Browser::launch(Some(&two.0)).await?);
+            (Browser::launch(Some(one.path())).await?, Browser::launch(Some(two.path())).await?);
         let ann = ann_browser.open(&server.url("pair", "ann"), &[PROBE]).await?;
         let bob = bob_browser.open(&server.url("pair", "bob"), &[PROBE]).await?;
         until_seen(&ann, &[2]).await?;
@@ -223,6 +205,44 @@ fn a_tile_says_when_the_browser_lacks_the_codec() {
 }
 
 #[test]
+fn a_voice_stays_with_its_picture_over_ten_layer_switches() {
+    browser_test("a_voice_stays_with_its_picture_over_ten_layer_switches", async {
+        let server = Server::start().await;
+        let browser = Browser::launch(None).await?;
+        let sound = "probe.fakeMicrophone(1); probe.fakeCamera(1, 640, 360, 20);";
+        let ann = browser.open(&server.url("skew", "ann"), &[PROBE, sound]).await?;
+        let bob = browser.open(&format!("{}&video=0&audio=0", server.url("skew", "bob")), &[PROBE]).await?;
+        until_seen(&bob, &[1]).await?;
+        ann.until(JOINED, SOON).await?;
+        for round in 0..10 {
+            let (layer, width) = if round % 2 == 0 { ("medium", 640) } else { ("low", 320) };
+            bob.eval::<()>(&format!("probe.prefer('{layer}')")).await?;
+            bob.until(&format!("probe.other().video.videoWidth === {width}"), SOON).await?;
+        }
+        Skew::check(&bob, "bob").await?;
+        Tone::check_all(&bob, &[1]).await
+    });
+}
+
+#[test]
+fn each_layer_of_three_arrives_on_request() {
+    browser_test("each_layer_of_three_arrives_on_request", async {
+        let server = Server::start().await;
+        let browser = Browser::launch(None).await?;
+        let ann = join_painted(&browser, &server.url("layers", "ann"), 1, (1280, 720), 10).await?;
+        let bob = browser.open(&format!("{}&video=0", server.url("layers", "bob")), &[PROBE]).await?;
+        until_seen(&bob, &[1]).await?;
+        ann.until(JOINED, SOON).await?;
+        for (layer, width) in [("low", 320), ("medium", 640), ("high", 1280), ("low", 320), ("high", 1280)] {
+            bob.eval::<()>(&format!("probe.prefer('{layer}')")).await?;
+            let arrives = format!("probe.other().video.videoWidth === {width} && probe.seen([1])");
+            bob.until(&arrives, SOON).await.map_err(|error| format!("{layer}: {error}"))?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn the_first_picture_comes_soon() {
     browser_test("the_first_picture_comes_soon", async {
         let server = Server::start().await;
@@ -292,7 +312,7 @@ fn latecomer_while_nine_watch() {
         let server = Server::start().await;
         // A capture file keeps its pace whatever the speaker's page is doing.
         let camera = Camera::of(1, 160, 90)?;
-        let browser = Browser::launch(Some(&camera.0)).await?;
+        let browser = Browser::launch(Some(camera.path())).await?;
         let speaker = browser.open(&server.url("late", "speaker"), &[PROBE]).await?;
         let mut watchers = Vec::new();
         for number in 1..=9 {

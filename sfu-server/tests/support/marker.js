@@ -7,6 +7,15 @@
   const canvas = new OffscreenCanvas(COLUMNS * 8, ROWS * 8);
   const context = canvas.getContext('2d', { willReadFrequently: true });
   const gaps = new Map(); // tile key → {last, worst, frames}
+  const BEEP_FRAMES = 30;
+  const BEEP_SECONDS = 0.12;
+  const QUIET = 0.05;
+  const LOUD = 0.5;
+  let microphone = null; // {context, volume, stream}, once it is faked
+  let lastSkews = null; // what the last measurement saw, for the message of a failing test
+  let wantedLayer = null; // overrules what the page asks for
+  let socket = null; // the page's WebSocket
+  let listening = null; // the AudioContext that sounds are measured in
 
   function crc8(content) {
     let crc = 0;
@@ -53,8 +62,8 @@
   function fakeCamera(id, width, height, fps) {
     const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
     navigator.mediaDevices.getUserMedia = async (constraints) => {
-      if (!constraints.video) return real(plainSound(constraints));
-      return markerStream(id, width, height, fps);
+      if (constraints.video) return markerStream(id, width, height, fps);
+      return microphone ? microphone.stream.clone() : real(plainSound(constraints));
     };
   }
 
@@ -68,17 +77,44 @@
     navigator.mediaDevices.getDisplayMedia = async () => markerStream(id, width, height, fps);
   }
 
+  // The microphone that goes with a painted camera: a quiet tone of the publisher's own, loud for a moment whenever the
+  // frame counter reaches a multiple of BEEP_FRAMES.
+  function fakeMicrophone(id) {
+    const context = new AudioContext();
+    const tone = new OscillatorNode(context, { frequency: toneOf(id) });
+    const volume = new GainNode(context, { gain: QUIET });
+    const out = new MediaStreamAudioDestinationNode(context, { channelCount: 1 });
+    tone.connect(volume).connect(out);
+    tone.start();
+    microphone = { context, volume, stream: out.stream };
+  }
+
+  function toneOf(id) {
+    return 400 + 25 * id;
+  }
+
+  function beep() {
+    if (!microphone) return;
+    const { gain } = microphone.volume;
+    const now = microphone.context.currentTime;
+    gain.setValueAtTime(LOUD, now);
+    gain.setValueAtTime(QUIET, now + BEEP_SECONDS);
+  }
+
   function markerStream(id, width, height, fps) {
     const picture = Object.assign(document.createElement('canvas'), { width, height });
     let counter = 0;
     paint(picture, id, counter);
     const stream = picture.captureStream(0);
     const [track] = stream.getVideoTracks();
+    // Firefox has it on the stream, where it once was specified.
+    const frames = track.requestFrame ? track : stream;
     const timer = setInterval(() => {
       if (track.readyState === 'ended') return clearInterval(timer);
       counter += 1;
       paint(picture, id, counter);
-      track.requestFrame();
+      frames.requestFrame();
+      if (counter % BEEP_FRAMES === 0) beep();
     }, 1000 / fps);
     return stream;
   }
@@ -166,6 +202,104 @@
     return { video, audio, sentFps: (after.sent - before.sent) / seconds };
   }
 
+  // The sounding track that belongs to a tile's picture: the one of the same msid stream.
+  function soundOf({ video }) {
+    const { pc } = window.sfu;
+    const [picture] = video.srcObject?.getVideoTracks() ?? [];
+    const at = pc.getTransceivers().find(({ receiver }) => receiver.track === picture);
+    const streams = new Map(); // mid → msid stream
+    for (const section of pc.remoteDescription.sdp.split(/^m=/m)) {
+      streams.set(section.match(/^a=mid:(\S+)/m)?.[1], section.match(/^a=msid:(\S+)/m)?.[1]);
+    }
+    const other = pc.getTransceivers().find(({ mid, receiver }) => {
+      return receiver.track.kind === 'audio' && at && streams.get(mid) === streams.get(at.mid);
+    });
+    return other?.receiver.track ?? null;
+  }
+
+  async function listenTo(track, fftSize) {
+    listening ??= new AudioContext();
+    await listening.resume();
+    const source = listening.createMediaStreamSource(new MediaStream([track]));
+    const analyser = new AnalyserNode(listening, { fftSize, smoothingTimeConstant: 0 });
+    source.connect(analyser);
+    return { analyser, stop: () => source.disconnect() };
+  }
+
+  // The strongest frequency of each remote sound, with the id in the picture beside it: [{id, hz, level}], level in dBFS.
+  async function tones() {
+    const heard = [];
+    for (const tile of remoteTiles()) {
+      const track = soundOf(tile);
+      if (!track) continue;
+      const { analyser, stop } = await listenTo(track, 8192);
+      // A window of 8192 samples has to fill.
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      const bins = new Float32Array(analyser.frequencyBinCount);
+      analyser.getFloatFrequencyData(bins);
+      stop();
+      const level = bins.reduce((most, value) => Math.max(most, value), -Infinity);
+      const hz = (bins.indexOf(level) * listening.sampleRate) / analyser.fftSize;
+      heard.push({ id: read(tile.video)?.id ?? null, hz, level: Math.max(level, -200) });
+    }
+    return heard;
+  }
+
+  // How much later the sound comes than the picture, in ms, for each beep of the first remote publisher within `ms`.
+  async function skews(ms) {
+    const tile = remoteTiles()[0];
+    const { analyser, stop } = await listenTo(soundOf(tile), 8192);
+    const flashes = new Map(); // beep number → when its picture was shown
+    const beeps = []; // when a sound rose
+    let following = true;
+    let shown = null;
+    const onFrame = (now, { expectedDisplayTime }) => {
+      const counter = read(tile.video)?.counter;
+      const number = Math.floor(counter / BEEP_FRAMES);
+      if (shown !== null && number > shown) flashes.set(number, expectedDisplayTime ?? now);
+      if (counter !== undefined) shown = number;
+      if (following) tile.video.requestVideoFrameCallback(onFrame);
+    };
+    tile.video.requestVideoFrameCallback(onFrame);
+    const samples = new Float32Array(analyser.fftSize);
+    const until = performance.now() + ms;
+    while (performance.now() < until) {
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      analyser.getFloatTimeDomainData(samples);
+      const onset = onsetIn(samples);
+      // The window ends now, on the clock that pictures are shown on.
+      const at = performance.now() - ((samples.length - onset) / listening.sampleRate) * 1000;
+      if (onset >= 0 && !(at - beeps.at(-1) < 300)) beeps.push(at);
+    }
+    following = false;
+    stop();
+    lastSkews = { flashes: [...flashes], beeps };
+    const near = (flash) => beeps.map((beep) => beep - flash).find((skew) => Math.abs(skew) < 400);
+    return [...flashes.values()].map(near).filter((skew) => skew !== undefined);
+  }
+
+  // Where a window turns from the quiet tone to the loud one; −1 when it doesn't, or did so before it began.
+  function onsetIn(samples) {
+    const loud = 0.4 * LOUD;
+    const first = samples.findIndex((sample) => Math.abs(sample) > loud);
+    return first > 0.02 * listening.sampleRate ? first : -1;
+  }
+
+  // Every remote picture in this layer ("low", "medium", "high"), whatever its tile's size asks for.
+  function prefer(layer) {
+    wantedLayer = layer;
+    for (const { trackId } of remoteTiles()) {
+      socket.send(JSON.stringify({ type: 'prefer', track: trackId, layer, paused: false }));
+    }
+  }
+
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (text) {
+    socket = this;
+    const overruled = wantedLayer && typeof text === 'string' && text.includes('"type":"prefer"');
+    send.call(this, overruled ? JSON.stringify({ ...JSON.parse(text), layer: wantedLayer, paused: false }) : text);
+  };
+
   // How many remote pictures show a readable marker of the expected set now.
   function seen(ids) {
     const shown = remoteTiles().map(({ video }) => read(video)?.id);
@@ -181,8 +315,22 @@
     const log = sfu.log.slice(-25).map(({ at, type, sent, sdp, ...rest }) => {
       return `${Math.round(at)} ${sent ? '→' : '←'} ${type} ${JSON.stringify(rest).slice(0, 200)}`;
     });
+    if (lastSkews) log.push(`skews measured from ${JSON.stringify(lastSkews)}`);
     return [`state=${sfu.state} pc=${sfu.pc?.connectionState} ice=${sfu.pc?.iceConnectionState}`, ...tiles, ...log].join('\n');
   }
 
-  window.probe = { other: () => remoteTiles()[0], read, seen, quality, describe, fakeCamera, fakeScreen };
+  window.probe = {
+    other: () => remoteTiles()[0],
+    read,
+    seen,
+    quality,
+    tones,
+    skews,
+    prefer,
+    toneOf,
+    describe,
+    fakeCamera,
+    fakeMicrophone,
+    fakeScreen,
+  };
 })();

@@ -5,6 +5,8 @@
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use test_programs::Scratch;
+
 pub const COLUMNS: usize = 8;
 pub const ROWS: usize = 4;
 const CELLS: usize = COLUMNS * ROWS;
@@ -78,15 +80,28 @@ impl Marker {
     }
 }
 
+/// A capture file of markers that is deleted with the test.
+pub struct Camera(Scratch);
+
+impl Camera {
+    /// Two seconds at 30 frames a second.
+    pub fn of(id: u8, width: usize, height: usize) -> Result<Self, String> {
+        Self::of_length(id, (width, height), 30, 60)
+    }
+
+    pub fn of_length(id: u8, size: (usize, usize), fps: u32, frames: u16) -> Result<Self, String> {
+        let file = Scratch::path_for(&format!("camera-{id}.y4m"));
+        write_y4m(file.path(), size.0, size.1, fps, frames, id).map_err(|error| error.to_string())?;
+        Ok(Self(file))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
 /// Writes `frames` frames as YUV4MPEG2 (4:2:0), grey, counters from 0. A browser plays it in a loop.
-pub fn write_y4m(
-    file: &Path,
-    width: usize,
-    height: usize,
-    fps: u32,
-    frames: u16,
-    id: u8,
-) -> std::io::Result<()> {
+fn write_y4m(file: &Path, width: usize, height: usize, fps: u32, frames: u16, id: u8) -> std::io::Result<()> {
     let mut out = BufWriter::new(std::fs::File::create(file)?);
     writeln!(out, "YUV4MPEG2 W{width} H{height} F{fps}:1 Ip A1:1 C420")?;
     let mut luma = vec![0; width * height];

@@ -1,19 +1,23 @@
-//! What the browser tests stand on: the server as a process, Chromium as a process, a cable between them, and pictures
-//! that say whose they are.
+//! What the browser and client tests stand on: the server as a process, browsers as processes, a cable between them, and
+//! pictures and sounds that say whose they are.
+#![allow(dead_code, reason = "each suite uses its part")]
 
-pub mod cdp;
 pub mod chromium;
+pub mod firefox;
 pub mod marker;
+pub mod page;
 pub mod relay;
 pub mod server;
+
+mod remote;
 
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use page::Page;
 use serde::Deserialize;
-
-use chromium::Page;
+use test_programs::{Program, namespace, not_run};
 
 /// Runs before a page's own scripts in every test.
 pub const PROBE: &str = include_str!("marker.js");
@@ -21,16 +25,40 @@ pub const PROBE: &str = include_str!("marker.js");
 /// A browser test that hangs is ended after this.
 const TEST_TIMEOUT: Duration = Duration::from_secs(150);
 
-/// Runs one browser test, alone: two at a time would measure each other. Without a browser it isn't run, and says so;
-/// `SFU_REQUIRE_CLIENTS=1` makes that a failure.
+/// Runs one test in Chromium, alone: two at a time would measure each other. Without the browser it isn't run, and says
+/// so; `SFU_REQUIRE_CLIENTS=1` makes that a failure.
 pub fn browser_test(name: &str, test: impl Future<Output = Result<(), String>>) {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    if chromium::find().is_none() {
-        assert!(std::env::var_os("SFU_REQUIRE_CLIENTS").is_none(), "{name}: no Chromium on this machine");
-        println!("NOT RUN: {name}: no Chromium on this machine");
-        return;
+    if has_all(name, &[Program::Chromium]) {
+        run(name, test);
     }
+}
+
+/// As [`browser_test`], with any programs, in a network namespace: some gather no candidates on a machine without a
+/// network, and some that they do gather are no business of a test.
+pub fn client_test(name: &str, programs: &[Program], test: impl Future<Output = Result<(), String>>) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if has_all(name, programs) && namespace::enter(name) {
+        run(name, test);
+    }
+}
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn has_all(name: &str, programs: &[Program]) -> bool {
+    for program in programs {
+        match program.version() {
+            Some(version) => println!("{version}"),
+            None => {
+                not_run(name, &format!("{program:?} is not installed, or a part of it isn't"));
+                return false;
+            }
+        }
+    }
+    true
+}
+
+fn run(name: &str, test: impl Future<Output = Result<(), String>>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -146,6 +174,55 @@ impl Quality {
             return fail("a voice is silent");
         }
         Ok(())
+    }
+}
+
+/// The strongest frequency in the sound of a publisher, measured by `probe.tones`.
+#[derive(Deserialize, Debug)]
+pub struct Tone {
+    /// The publisher, as its picture says.
+    pub id: Option<u8>,
+    pub hz: f64,
+    /// In dBFS.
+    pub level: f64,
+}
+
+impl Tone {
+    /// Every publisher is heard at the pitch that belongs to its picture.
+    pub async fn check_all(page: &Page, expected_ids: &[u8]) -> Result<(), String> {
+        in_some_window(async || {
+            let tones: Vec<Self> = page.eval("probe.tones()").await?;
+            let right = |id: &u8| {
+                let expected = 400.0 + 25.0 * f64::from(*id);
+                let of_id = tones.iter().find(|tone| tone.id == Some(*id));
+                // Neighbours are 25 Hz apart; a bin of the measurement has 6 Hz.
+                of_id.is_some_and(|tone| (tone.hz - expected).abs() < 10.0 && tone.level > -60.0)
+            };
+            if expected_ids.iter().all(right) {
+                return Ok(());
+            }
+            Err(format!("the tones of {expected_ids:?} are expected, heard are {tones:?}"))
+        })
+        .await
+    }
+}
+
+/// How much later a sound is heard than the picture of the same instant is seen, measured by `probe.skews`.
+pub struct Skew;
+
+impl Skew {
+    /// The sound comes at most 45 ms before the picture and at most 125 ms after it (EBU R37), in the median.
+    pub async fn check(page: &Page, who: &str) -> Result<(), String> {
+        in_some_window(async || {
+            let mut skews: Vec<f64> = page.eval("probe.skews(6000)").await?;
+            skews.sort_by(f64::total_cmp);
+            println!("{who}: sound after picture by {skews:.0?} ms");
+            match skews.get(skews.len() / 2) {
+                Some(-45.0..=125.0) if skews.len() >= 3 => Ok(()),
+                _ => Err(format!("{who}: sound after picture by {skews:.0?} ms\n{}", page.describe().await)),
+            }
+        })
+        .await
     }
 }
 

@@ -64,6 +64,11 @@ impl Server {
         page_url(self.http_port, room, name)
     }
 
+    /// An endpoint of WHIP or WHEP.
+    pub fn endpoint(&self, protocol: &str, room: &str) -> String {
+        format!("http://127.0.0.1:{}/{protocol}/{room}", self.http_port)
+    }
+
     fn is_healthy(&self) -> bool {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.http_port));
         let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(500)) else {

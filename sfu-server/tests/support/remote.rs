@@ -1,5 +1,6 @@
-//! A client of the Chrome DevTools Protocol: numbered commands over one WebSocket, flat sessions. It keeps what pages
-//! complained about (exceptions, console errors) for the message of a failing test, and knows no page in particular.
+//! The socket that a browser is driven through: numbered commands, as in the Chrome DevTools Protocol and in WebDriver
+//! BiDi. It keeps what pages complained about (exceptions, console errors) for the message of a failing test, and knows
+//! no page in particular.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,26 +19,26 @@ type Reply = Result<Value, String>;
 type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<Reply>>>>;
 type Complaints = Arc<Mutex<VecDeque<(String, String)>>>;
 
-/// A handle to the browser's socket; clones share it.
+/// A handle to a browser's socket; clones share it.
 #[derive(Clone)]
-pub struct Cdp {
+pub struct Remote {
     commands: mpsc::UnboundedSender<Message>,
     pending: Pending,
     complaints: Complaints,
     next_id: Arc<AtomicU64>,
 }
 
-impl Cdp {
+impl Remote {
     pub async fn connect(url: &str) -> Result<Self, String> {
         let config = tokio_tungstenite::tungstenite::protocol::WebSocketConfig::default()
             .max_message_size(Some(256 << 20))
             .max_frame_size(Some(256 << 20));
         let (socket, _) = tokio_tungstenite::connect_async_with_config(url, Some(config), true)
             .await
-            .map_err(|error| format!("no DevTools at {url}: {error}"))?;
+            .map_err(|error| format!("nothing to drive at {url}: {error}"))?;
         let (mut sink, mut stream) = socket.split();
         let (commands, mut outgoing) = mpsc::unbounded_channel();
-        let cdp = Self {
+        let remote = Self {
             commands,
             pending: Pending::default(),
             complaints: Complaints::default(),
@@ -50,7 +51,7 @@ impl Cdp {
                 }
             }
         });
-        let (pending, complaints) = (cdp.pending.clone(), cdp.complaints.clone());
+        let (pending, complaints) = (remote.pending.clone(), remote.complaints.clone());
         tokio::spawn(async move {
             while let Some(Ok(message)) = stream.next().await {
                 if let Ok(text) = message.to_text()
@@ -62,10 +63,10 @@ impl Cdp {
             // The browser is gone: whoever waits learns it now.
             lock(&pending).clear();
         });
-        Ok(cdp)
+        Ok(remote)
     }
 
-    /// Sends a command, to the browser itself or to a session, and waits for its result.
+    /// Sends a command, to the browser itself or to a session (DevTools only), and waits for its result.
     pub async fn call(&self, session: Option<&str>, method: &str, params: Value) -> Reply {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
@@ -83,9 +84,9 @@ impl Cdp {
         }
     }
 
-    /// What a session's page has complained about so far.
-    pub fn complaints(&self, session: &str) -> Vec<String> {
-        lock(&self.complaints).iter().filter(|(of, _)| of == session).map(|(_, text)| text.clone()).collect()
+    /// What a page (its session, its browsing context) has complained about so far.
+    pub fn complaints(&self, page: &str) -> Vec<String> {
+        lock(&self.complaints).iter().filter(|(of, _)| of == page).map(|(_, text)| text.clone()).collect()
     }
 }
 
@@ -93,31 +94,40 @@ fn dispatch(message: Value, pending: &Pending, complaints: &Complaints) {
     if let Some(id) = message["id"].as_u64() {
         let Some(waiting) = lock(pending).remove(&id) else { return };
         let reply = match message.get("error") {
-            Some(error) => Err(error["message"].as_str().unwrap_or("unknown error").to_owned()),
+            // DevTools has an object here, BiDi a code beside the message.
+            Some(error) => {
+                let text = error["message"].as_str().or(message["message"].as_str());
+                Err(text.unwrap_or("unknown error").to_owned())
+            }
             None => Ok(message["result"].clone()),
         };
         let _ = waiting.send(reply);
         return;
     }
-    let params = &message["params"];
-    let text = match message["method"].as_str() {
-        Some("Runtime.exceptionThrown") => {
-            let details = &params["exceptionDetails"];
-            details["exception"]["description"].as_str().or(details["text"].as_str()).map(str::to_owned)
-        }
-        Some("Log.entryAdded") if params["entry"]["level"] == "error" => {
-            params["entry"]["text"].as_str().map(str::to_owned)
-        }
-        Some("Inspector.targetCrashed") => Some("the page crashed".to_owned()),
-        _ => None,
-    };
-    if let (Some(text), Some(session)) = (text, message["sessionId"].as_str()) {
+    if let Some((page, text)) = complaint(&message) {
         let mut complaints = lock(complaints);
         if complaints.len() == COMPLAINTS_MAX {
             complaints.pop_front();
         }
-        complaints.push_back((session.to_owned(), text));
+        complaints.push_back((page, text));
     }
+}
+
+/// The page and the text, if an event is a complaint.
+fn complaint(message: &Value) -> Option<(String, String)> {
+    let params = &message["params"];
+    let text = match message["method"].as_str()? {
+        "Runtime.exceptionThrown" => {
+            let details = &params["exceptionDetails"];
+            details["exception"]["description"].as_str().or(details["text"].as_str())?
+        }
+        "Log.entryAdded" if params["entry"]["level"] == "error" => params["entry"]["text"].as_str()?,
+        "Inspector.targetCrashed" => "the page crashed",
+        "log.entryAdded" if params["level"] == "error" => params["text"].as_str()?,
+        _ => return None,
+    };
+    let page = message["sessionId"].as_str().or(params["source"]["context"].as_str())?;
+    Some((page.to_owned(), text.to_owned()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
