@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use sfu_core::command::LayerRequest;
-use sfu_core::unit::{Kind, LayerId, Rid, Time};
+use sfu_core::event::ArrivingLayer;
+use sfu_core::unit::{Kind, LayerId, Rid, TemporalId, Time};
 
 use crate::error::ResourceError;
 use crate::participant::{FrontEnd, Participant, Track};
@@ -64,6 +65,8 @@ pub struct LayerSelection {
     pub rid: Option<String>,
     /// 0 is the lowest.
     pub spatial: Option<u8>,
+    /// The highest temporal layer; 0 is the lowest.
+    pub temporal: Option<u8>,
 }
 
 /// A layer of the video that a player is shown.
@@ -71,8 +74,8 @@ pub struct LayerSelection {
 pub struct LayerState {
     pub rid: Option<Rid>,
     pub layer: LayerId,
-    /// It arrives at the server.
-    pub active: bool,
+    /// What is known of it while it arrives at the server.
+    pub arriving: Option<ArrivingLayer>,
 }
 
 /// What a player can know.
@@ -121,11 +124,17 @@ impl Rooms {
             if selection.section.is_some_and(|wanted| Some(wanted) != section) {
                 return Err(ResourceError::Unprocessable("this m-section is no video of the session"));
             }
-            let layer = match &selection.rid {
-                Some(rid) => LayerRequest::AtMost(layer_of(room.shown_video(participant), rid)?),
-                None => {
-                    selection.spatial.map_or(LayerRequest::Highest, |at| LayerRequest::AtMost(LayerId(at)))
-                }
+            let spatial = match &selection.rid {
+                Some(rid) => Some(layer_of(room.shown_video(participant), rid)?),
+                None => selection.spatial.map(LayerId),
+            };
+            let temporal = selection.temporal.map(TemporalId);
+            let layer = match (spatial, temporal) {
+                (None, None) => LayerRequest::Highest,
+                (spatial, temporal) => LayerRequest::AtMost {
+                    spatial: spatial.unwrap_or(LayerId(u8::MAX)),
+                    temporal: temporal.unwrap_or(TemporalId::MAX),
+                },
             };
             let viewer = viewer_mut(room, place.participant)?;
             viewer.resource.admit(ctx.now)?;
@@ -204,10 +213,14 @@ fn layer_of(track: Option<&Track>, rid: &str) -> Result<LayerId, ResourceError> 
 }
 
 fn layers_of(track: &Track) -> Vec<LayerState> {
-    let count = track.spec.rids.len().max(track.spec.ssrcs.len()).clamp(1, crate::negotiate::LAYERS_MAX);
+    // Layers of simulcast are declared, those of a scalable stream are seen.
+    let declared = track.spec.rids.len().max(track.spec.ssrcs.len());
+    let seen = track.layers.iter().map(|layer| usize::from(layer.id.0) + 1).max().unwrap_or_default();
+    let count = declared.max(seen).clamp(1, crate::negotiate::LAYERS_MAX);
     let state = |at: usize| {
         let layer = LayerId(u8::try_from(at).unwrap_or(u8::MAX));
-        LayerState { rid: track.spec.rids.get(at).copied(), layer, active: track.layers.contains(&layer) }
+        let arriving = track.layers.iter().find(|arriving| arriving.id == layer).copied();
+        LayerState { rid: track.spec.rids.get(at).copied(), layer, arriving }
     };
     (0..count).rev().map(state).collect()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sfu_core::command::{Command, LayerRequest};
 use sfu_core::event::Event;
-use sfu_core::unit::{ParticipantId, RoomId, Time, TrackId, TransportId, WorkerId};
+use sfu_core::unit::{LayerId, ParticipantId, RoomId, TemporalId, Time, TrackId, TransportId, WorkerId};
 use signaling::resource::UNCONNECTED_MAX;
 use signaling::viewer::LayerSelection;
 use signaling::{
@@ -167,7 +167,7 @@ fn a_chosen_layer_holds_for_the_publisher_s_successor() {
         };
         commands(rooms).iter().filter_map(layer).collect::<Vec<LayerRequest>>()
     };
-    let lowest = LayerRequest::AtMost(sfu_core::unit::LayerId(0));
+    let lowest = LayerRequest::AtMost { spatial: LayerId(0), temporal: TemporalId::MAX };
     assert!(layers(&mut rooms).contains(&lowest));
     publish(&mut rooms, Time::ZERO, "cam");
     connect(&mut rooms);

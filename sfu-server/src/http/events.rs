@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use futures_util::stream;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use signaling::viewer::{LayerSelection, LayerState, ViewerEvent, ViewerState};
 use signaling::{Protocol, ResourceError, ResourcePath};
 use tokio::sync::OwnedSemaphorePermit;
@@ -71,9 +71,8 @@ struct Wish {
 impl Wish {
     fn selection(self) -> Result<LayerSelection, Refused> {
         let unprocessable = |detail| Refused::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
-        let temporal = self.temporal_layer_id.or(self.max_temporal_layer_id).is_some();
-        if temporal || self.max_width.or(self.max_height).is_some() {
-            return Err(unprocessable("layers are chosen by rid or spatial layer"));
+        if self.max_width.or(self.max_height).is_some() {
+            return Err(unprocessable("layers are chosen by rid, spatial and temporal layer"));
         }
         let section = match self.media_id.as_deref().map(str::parse) {
             Some(Err(_)) => return Err(unprocessable("mediaId is the index of an m-section")),
@@ -81,7 +80,8 @@ impl Wish {
             None => None,
         };
         let spatial = self.spatial_layer_id.or(self.max_spatial_layer_id);
-        Ok(LayerSelection { section, rid: self.rid.or(self.encoding_id), spatial })
+        let temporal = self.temporal_layer_id.or(self.max_temporal_layer_id);
+        Ok(LayerSelection { section, rid: self.rid.or(self.encoding_id), spatial, temporal })
     }
 }
 
@@ -233,18 +233,31 @@ fn changes(before: &ViewerState, now: &ViewerState) -> Vec<(ViewerEvent, Value)>
 }
 
 fn layer(state: &LayerState) -> Value {
-    let mut layer = json!({ "spatialLayerId": state.layer.0, "active": state.active });
-    if let (Some(rid), Some(fields)) = (state.rid, layer.as_object_mut()) {
+    let mut layer = Map::new();
+    layer.insert("spatialLayerId".into(), state.layer.0.into());
+    layer.insert("active".into(), state.arriving.is_some().into());
+    if let Some(rid) = state.rid {
         let rid = rid.0.as_str();
-        fields.insert("rid".into(), rid.into());
+        layer.insert("rid".into(), rid.into());
         // As older players call it.
-        fields.insert("encodingId".into(), rid.into());
+        layer.insert("encodingId".into(), rid.into());
     }
-    layer
+    if let Some(arriving) = state.arriving {
+        layer.insert("temporalLayers".into(), arriving.temporal_count.into());
+        if let Some((width, height)) = arriving.size {
+            layer.insert("width".into(), width.into());
+            layer.insert("height".into(), height.into());
+        }
+        if let Some(kbps) = arriving.kbps {
+            layer.insert("targetBitrate".into(), (u64::from(kbps) * 1_000).into());
+        }
+    }
+    Value::Object(layer)
 }
 
 #[cfg(test)]
 mod tests {
+    use sfu_core::event::ArrivingLayer;
     use sfu_core::unit::{LayerId, Rid};
 
     use super::*;
@@ -256,7 +269,9 @@ mod tests {
             changes(before, now).iter().map(|(event, _)| event.name()).collect()
         };
         assert!(names(&nothing, &nothing).is_empty());
-        let layer = LayerState { rid: Rid::new(b"h"), layer: LayerId(1), active: true };
+        let (id, size) = (LayerId(1), Some((640, 360)));
+        let arriving = ArrivingLayer { id, temporal_count: 2, kbps: Some(500), size };
+        let layer = LayerState { rid: Rid::new(b"h"), layer: id, arriving: Some(arriving) };
         let live = ViewerState {
             active: true,
             layers: Some((1, vec![layer])),
@@ -269,7 +284,10 @@ mod tests {
         let told = changes(&nothing, &live);
         assert_eq!(
             told[1].1,
-            json!({"1": [{"rid": "h", "encodingId": "h", "spatialLayerId": 1, "active": true}]})
+            json!({"1": [{
+                "rid": "h", "encodingId": "h", "spatialLayerId": 1, "active": true, "temporalLayers": 2,
+                "width": 640, "height": 360, "targetBitrate": 500_000
+            }]})
         );
     }
 
@@ -280,7 +298,8 @@ mod tests {
         assert_eq!((selection.section, selection.rid.as_deref()), (Some(1), Some("h")));
         assert_eq!(parse("{}").unwrap(), LayerSelection::default());
         assert_eq!(parse(r#"{"encodingId":"q"}"#).unwrap().rid.as_deref(), Some("q"));
-        for text in [r#"{"mediaId":"video"}"#, r#"{"maxHeight":360}"#, r#"{"temporalLayerId":0}"#] {
+        assert_eq!(parse(r#"{"temporalLayerId":0}"#).unwrap().temporal, Some(0));
+        for text in [r#"{"mediaId":"video"}"#, r#"{"maxHeight":360}"#] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

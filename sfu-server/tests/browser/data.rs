@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::support::browser_test;
-use super::support::chromium::{Browser, Page};
+use super::support::chromium::Browser;
+use super::support::page::Page;
 use super::support::server::Server;
 use super::{JOINED, SOON};
 
