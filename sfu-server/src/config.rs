@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::{FromArgMatches, Parser};
 use serde::{Deserialize, Serialize};
 
+use signaling::message::IceServer;
+
 use crate::net::IoMode;
 
 /// Most workers: their ids are two characters in an ICE ufrag, and no machine has more useful cores.
@@ -19,6 +21,12 @@ const SOCKET_BUFFER_MAX: usize = 1 << 30;
 
 /// Beyond this a room is a broadcast, for which one room isn't the tool.
 const PARTICIPANTS_MAX: u32 = 10_000;
+
+/// Beyond this one machine's uplink is the limit, whatever is sent.
+const VIEWERS_MAX: u32 = 100_000;
+
+/// STUN and TURN servers that participants are told of.
+const ICE_SERVERS_MAX: usize = 16;
 
 /// Validated configuration.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -39,12 +47,16 @@ pub struct Config {
     pub insecure: bool,
     /// Participants of one room.
     pub max_participants: u32,
+    /// Players of one room, by WHEP.
+    pub max_viewers: u32,
     /// Bytes asked for each direction of each media socket.
     pub socket_buffer: usize,
     pub io: IoMode,
     /// Filter of log lines, as in RUST_LOG.
     pub log: String,
     pub log_format: LogFormat,
+    /// Told to participants, for networks that need them; in the file only.
+    pub ice_servers: Vec<IceServer>,
 }
 
 impl Default for Config {
@@ -58,10 +70,12 @@ impl Default for Config {
             announce: Vec::new(),
             insecure: false,
             max_participants: 100,
+            max_viewers: 1_000,
             socket_buffer: 4 * 1024 * 1024,
             io: IoMode::Auto,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
+            ice_servers: Vec::new(),
         }
     }
 }
@@ -125,6 +139,9 @@ struct Options {
     /// Participants of one room [default: 100]
     #[arg(long, value_name = "COUNT")]
     max_participants: Option<u32>,
+    /// Players of one room, by WHEP [default: 1000]
+    #[arg(long, value_name = "COUNT")]
+    max_viewers: Option<u32>,
     /// Bytes asked for each direction of each media socket [default: 4194304]
     #[arg(long, value_name = "BYTES")]
     socket_buffer: Option<usize>,
@@ -137,6 +154,8 @@ struct Options {
     /// [default: text]
     #[arg(long)]
     log_format: Option<LogFormat>,
+    #[arg(skip)]
+    ice_servers: Option<Vec<IceServer>>,
 }
 
 impl Options {
@@ -151,10 +170,12 @@ impl Options {
             announce,
             insecure,
             max_participants,
+            max_viewers,
             socket_buffer,
             io,
             log,
             log_format,
+            ice_servers,
         } = self;
         set(&mut config.http, http);
         set(&mut config.udp_bind, udp_bind);
@@ -164,10 +185,12 @@ impl Options {
         set(&mut config.announce, announce);
         set(&mut config.insecure, insecure);
         set(&mut config.max_participants, max_participants);
+        set(&mut config.max_viewers, max_viewers);
         set(&mut config.socket_buffer, socket_buffer);
         set(&mut config.io, io);
         set(&mut config.log, log);
         set(&mut config.log_format, log_format);
+        set(&mut config.ice_servers, ice_servers);
     }
 }
 
@@ -312,6 +335,16 @@ impl Config {
                 self.max_participants
             ));
         }
+        if self.max_viewers > VIEWERS_MAX {
+            return refuse(format!("max_viewers = {} is too many: at most {VIEWERS_MAX}", self.max_viewers));
+        }
+        if self.ice_servers.len() > ICE_SERVERS_MAX {
+            return refuse(format!("ice_servers has more than {ICE_SERVERS_MAX} entries"));
+        }
+        let urls = self.ice_servers.iter().flat_map(|server| &server.urls);
+        if let Some(url) = urls.into_iter().find(|url| !is_ice_url(url)) {
+            return refuse(format!("ice_servers: {url:?} is no stun:, stuns:, turn: or turns: URL"));
+        }
         if !(SOCKET_BUFFER_MIN..=SOCKET_BUFFER_MAX).contains(&self.socket_buffer) {
             return refuse(format!(
                 "socket_buffer = {} is outside of {SOCKET_BUFFER_MIN}..={SOCKET_BUFFER_MAX} bytes",
@@ -326,6 +359,13 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// RFC 7064, RFC 7065: enough of it to be written into a header.
+fn is_ice_url(url: &str) -> bool {
+    let schemes = ["stun:", "stuns:", "turn:", "turns:"];
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"<>\"".contains(&byte);
+    schemes.iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme)) && url.bytes().all(plain)
 }
 
 #[cfg(test)]
@@ -448,10 +488,11 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_refused() {
-        let cases: [&[&str]; 6] = [
+        let cases: [&[&str]; 7] = [
             &["--workers", "257"],
             &["--udp-port", "65535", "--workers", "2"],
             &["--max-participants", "1"],
+            &["--max-viewers", "100001"],
             &["--socket-buffer", "1000"],
             &["--announce", "0.0.0.0"],
             &["--log", "sfu=loudly"],
@@ -459,6 +500,20 @@ mod tests {
         for flags in cases {
             let key = flags.first().unwrap().trim_start_matches("--").replace('-', "_");
             assert!(refusal(flags, &[]).contains(&key), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn ice_servers_are_tables_of_the_file() {
+        let table =
+            |url: &str| format!("[[ice_servers]]\nurls = [{url:?}]\nusername = \"u\"\ncredential = \"c\"\n");
+        let file =
+            TempFile::new("ice", &format!("workers = 2\n{}", table("turn:turn.example?transport=udp")));
+        let config = config_of(load_with(&["--config", file.path()], &[]));
+        assert_eq!(config.ice_servers[0].username.as_deref(), Some("u"));
+        for url in ["http://turn.example", "turn:", "turn:a b", "turn:<x>"] {
+            let file = TempFile::new("bad-ice", &table(url));
+            assert!(refusal(&["--config", file.path()], &[]).contains("ice_servers"), "{url}");
         }
     }
 

@@ -741,6 +741,43 @@ async fn a_counter_offer_waits_for_one_answer() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn a_player_chooses_layers_and_reads_events() {
+    let server = TestServer::start().await;
+    let publisher = broadcast(&server, "/whip/studio?identity=cam", "/whep/studio").await;
+    let (path, _, created) = session(&server, "/whep/studio", &playing()).await;
+    let links: Vec<&str> = created.headers("link").collect();
+    let link = |name: &str| links.iter().any(|link| link.starts_with(&format!("<{path}/{name}>;")));
+    assert!(link("layer") && link("sse"), "{links:?}");
+    let (layer, sse) = (format!("{path}/layer"), format!("{path}/sse"));
+    let json = ("Content-Type", "application/json");
+    let post = |what, path: &str, headers: &[(&'static str, &str)], body: &str, status, expected| {
+        row("events document", what, ("POST", path), headers, body, status, expected)
+    };
+    let rows = vec![
+        post("the server's choice", &layer, &[json], "{}", 200, &[]),
+        post("the lowest", &layer, &[json], r#"{"mediaId":"1","spatialLayerId":0}"#, 200, &[]),
+        post("an unknown rid", &layer, &[json], r#"{"rid":"h"}"#, 422, &[]),
+        post("the audio", &layer, &[json], r#"{"mediaId":"0"}"#, 422, &[]),
+        post("a temporal layer", &layer, &[json], r#"{"temporalLayerId":0}"#, 422, &[]),
+        post("no JSON", &layer, &[json], "{", 400, &[]),
+        post("another media type", &layer, &[SDP], "{}", 415, &[("accept-post", "application/json")]),
+        post("an unknown event", &sse, &[json], r#"["active","weather"]"#, 400, &[("!location", "")]),
+        post("some events", &sse, &[json], r#"["active","viewercount"]"#, 201, &[("location", "/sse/1")]),
+        post("all events", &sse, &[], "", 201, &[("location", "/sse/2")]),
+        row("events document", "", ("DELETE", &format!("{sse}/2")), &[], "", 200, &[]),
+        row("events document", "", ("DELETE", &format!("{sse}/2")), &[], "", 404, &[]),
+        row("events document", "after its end", ("GET", &format!("{sse}/2")), &[], "", 404, &[]),
+        row("events document", "", ("OPTIONS", &layer), &[], "", 200, &[("accept-post", "application/json")]),
+    ];
+    assert_nothing_wrong(&check(&server, rows).await);
+    let events = server.begin_of(&format!("{sse}/1"), b"viewercount\":1}").await;
+    assert!(events.contains("event: active\ndata: {}\n"), "{events}");
+    assert!(!events.contains("event: layers"), "{events}");
+    publisher.leave().await;
+    server.stop().await;
+}
+
 /// Published by WHIP, it plays in WHEP of both kinds and over the WebSocket; when the publisher comes back the players'
 /// same streams go on; and an ICE restart by PATCH doesn't stop them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -128,6 +128,8 @@ pub enum ResourceError {
     /// Understood, and not possible.
     #[error("{0}")]
     Unprocessable(&'static str),
+    #[error("an event that this server doesn't send")]
+    UnknownEvent,
     #[error("nobody publishes here")]
     NotLive,
     #[error("no offer waits for an answer")]

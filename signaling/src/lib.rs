@@ -7,6 +7,7 @@
 //! ```text
 //!  message            JSON ↔ values
 //!  whip, whep         participants of HTTP front-ends          resource   what both have in common
+//!  viewer             what a player may ask and hear
 //!  rooms              all rooms, sessions, deadlines           ← start reading here
 //!  room               who is in it, and what follows for the others
 //!  participant        its tracks, its wishes, what its client and worker were told
@@ -29,6 +30,7 @@ mod rooms;
 pub mod sdp;
 mod session;
 pub mod slots;
+pub mod viewer;
 pub mod whep;
 pub mod whip;
 

@@ -15,7 +15,7 @@ use crate::negotiate::Negotiation;
 use crate::resource::{Protocol, Resource};
 use crate::session::{Outbox, SessionId};
 use crate::slots::{Group, SlotState, Wanted};
-use crate::whep::Viewer;
+use crate::viewer::Viewer;
 
 /// A published track.
 #[derive(Debug)]
@@ -175,6 +175,11 @@ impl Participant {
             LayerPreference::High => LayerRequest::AtMost(LayerId(2)),
             LayerPreference::Auto => LayerRequest::Highest,
         };
+        self.request_layer(track, request);
+    }
+
+    /// Which layer of a track it is to get.
+    pub fn request_layer(&mut self, track: TrackId, request: LayerRequest) {
         self.preferences.insert(track, request);
     }
 

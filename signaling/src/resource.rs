@@ -138,10 +138,15 @@ impl Rooms {
     }
 
     fn place_of_resource(&self, path: &ResourcePath) -> Option<Place> {
+        self.find_resource(path)
+            .map(|(room, participant)| Place { room: room.id, participant: participant.id })
+    }
+
+    pub(crate) fn find_resource(&self, path: &ResourcePath) -> Option<(&Room, &Participant)> {
         let place = self.directory().resource(&path.id)?;
         let room = self.room_by_name(&path.room).filter(|room| room.id == place.room)?;
-        let protocol = room.participant(place.participant)?.front_end.protocol();
-        (protocol == Some(path.protocol)).then_some(place)
+        let participant = room.participant(place.participant)?;
+        (participant.front_end.protocol() == Some(path.protocol)).then_some((room, participant))
     }
 
     /// Runs `work` in the room of a resource.

@@ -497,6 +497,10 @@ impl Room {
             FrontEnd::Whep(viewer) => self.wanted_by_viewer(participant, &viewer.follow),
         };
         if let Some(participant) = self.participants.get_mut(&id) {
+            if let FrontEnd::Whep(viewer) = &participant.front_end {
+                let layer = viewer.layer;
+                wanted.iter().for_each(|one| participant.request_layer(one.track, layer));
+            }
             participant.negotiation.slots.assign(&wanted, ctx.rng);
             participant.sync_client(ctx.out);
             participant.sync_worker(self.worker, ctx.out);

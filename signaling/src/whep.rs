@@ -15,6 +15,7 @@ use crate::rooms::Rooms;
 use crate::sdp::MediaKind;
 use crate::session::Place;
 use crate::slots::{Group, SlotState, Wanted};
+use crate::viewer::Viewer;
 
 /// What a player follows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,13 +44,6 @@ pub enum Viewed {
     Offered(Created),
     /// Our offer, because its own can't be accepted as it is; the error says why.
     CounterOffered(Created, ResourceError),
-}
-
-/// A player.
-#[derive(Debug)]
-pub struct Viewer {
-    pub resource: Resource,
-    pub follow: Follow,
 }
 
 impl Rooms {
@@ -104,7 +98,7 @@ impl Rooms {
     ) -> Result<Place, ResourceError> {
         let id = ResourceId::generate(self.rng());
         let identity = Identity { identity: String::new(), name: String::new() };
-        let viewer = Viewer { resource: Resource::new(id, now), follow: request.follow.clone() };
+        let viewer = Viewer::new(Resource::new(id, now), request.follow.clone());
         let entrant = Entrant { identity, front_end: FrontEnd::Whep(viewer), negotiation };
         self.enter(now, &request.room, entrant)
     }
@@ -138,7 +132,7 @@ fn check_egress(negotiation: &Negotiation) -> Result<(), ResourceError> {
 
 impl Room {
     /// Somebody publishes whom a player could follow.
-    fn is_live(&self, follow: &Follow) -> bool {
+    pub(crate) fn is_live(&self, follow: &Follow) -> bool {
         match follow {
             Follow::Speaker => self.participants().any(is_live),
             Follow::Identity(identity) => {

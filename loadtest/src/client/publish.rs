@@ -31,6 +31,8 @@ pub struct TrackConfig {
     /// Bits per second of the highest layer, reached by padding frames; a layer below has a quarter.
     pub video_bitrate: Option<u64>,
     pub start: Option<StreamStart>,
+    /// Ignores keyframe requests, as some encoders do; a keyframe comes every four seconds.
+    pub deaf: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -186,7 +188,7 @@ impl Track {
     /// The stream is one of ours and is asked for a keyframe (RFC 4585 §6.3.1, RFC 5104 §4.3.1).
     pub fn keyframe_request(&mut self, ssrc: u32) {
         for layer in self.layers.iter_mut().filter(|layer| layer.stream.ssrc == ssrc) {
-            layer.keyframe_wanted = true;
+            layer.keyframe_wanted |= !self.config.deaf;
             self.keyframe_requests += 1;
         }
     }

@@ -2,6 +2,7 @@
 //! knows requests and headers; what messages mean is the control plane's business.
 
 mod authorise;
+mod events;
 mod health;
 mod page;
 mod resource;
@@ -40,13 +41,16 @@ struct Shared {
     next_connection: AtomicU64,
     /// A permit for each WebSocket that may be open.
     websockets: Arc<Semaphore>,
+    /// A permit for each event stream that may be read.
+    event_streams: Arc<Semaphore>,
 }
 
 impl App {
     pub fn new(requests: mpsc::Sender<ControlRequest>, health: Health) -> App {
         let websockets = Arc::new(Semaphore::new(WEBSOCKETS_MAX as usize));
         let next_connection = AtomicU64::new(0);
-        App { shared: Arc::new(Shared { requests, health, next_connection, websockets }) }
+        let event_streams = Arc::new(Semaphore::new(events::READERS_MAX));
+        App { shared: Arc::new(Shared { requests, health, next_connection, websockets, event_streams }) }
     }
 
     /// Waits until no WebSocket is open any more, and lets none open after that.

@@ -102,7 +102,7 @@ fn status_of(error: &ResourceError) -> StatusCode {
         }
         ResourceError::Answer(_) | ResourceError::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
         ResourceError::Fragment(FragmentError::TooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-        ResourceError::Fragment(_) => StatusCode::BAD_REQUEST,
+        ResourceError::Fragment(_) | ResourceError::UnknownEvent => StatusCode::BAD_REQUEST,
         ResourceError::NotLive | ResourceError::NothingToAnswer | ResourceError::NotNegotiated => {
             StatusCode::CONFLICT
         }

@@ -14,6 +14,7 @@ use signaling::{Follow, Protocol, ViewRequest, Viewed};
 
 use super::App;
 use super::authorise::{Action, authorise};
+use super::events;
 use super::resource::{self, FRAGMENT, Refused, SDP};
 
 const ENDPOINT_METHODS: &str = "GET, HEAD, POST, OPTIONS";
@@ -33,6 +34,7 @@ pub fn routes() -> Router<App> {
         .route("/whep/{room}", endpoint(MethodRouter::new().post(view_room)))
         .route("/whep/{room}/{participant}", endpoint(MethodRouter::new().post(view_participant)))
         .route("/whep/{room}/session/{id}", session)
+        .merge(events::routes())
         .layer(from_fn(resource::cross_origin))
 }
 
@@ -89,8 +91,14 @@ async fn view(
             (StatusCode::NOT_ACCEPTABLE, created)
         }
     };
+    // Without its name, which is the key to it.
+    tracing::info!(at = %location, "WHEP session begins");
     let location = location + created.id.as_str();
-    Ok(resource::created(status, &created, &location, SDP))
+    let mut response = resource::created(status, &created, &location, SDP);
+    for link in events::links(&location) {
+        response.headers_mut().append(header::LINK, link);
+    }
+    Ok(response)
 }
 
 /// A fragment of Trickle ICE, or the answer to our offer.

@@ -70,6 +70,8 @@ async fn publish(
     let request = PublishRequest { room, identity: options.identity, name: options.name, screen, sdp };
     let created = app.ask(move |rooms, now| rooms.publish(now, &request)).await;
     let created = created.ok_or_else(Refused::shutting_down)??;
+    // Without its name, which is the key to it.
+    tracing::info!(at = %location, "WHIP session begins");
     let location = location + created.id.as_str();
     Ok(resource::created(StatusCode::CREATED, &created, &location, SDP))
 }

@@ -52,6 +52,19 @@ impl TestServer {
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
         request(self.http(), "GET", path, headers, b"").await
     }
+
+    /// What a response that doesn't end begins with, up to `last`.
+    pub async fn begin_of(&self, path: &str, last: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.http()).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.http());
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        while !bytes.windows(last.len()).any(|part| part == last) {
+            let more = tokio::time::timeout(PATIENCE, stream.read_buf(&mut bytes)).await.unwrap().unwrap();
+            assert_ne!(more, 0, "{}", String::from_utf8_lossy(&bytes));
+        }
+        String::from_utf8(bytes).unwrap()
+    }
 }
 
 /// One request on a connection of its own.
@@ -100,6 +113,11 @@ impl Response {
 
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a header.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.iter().filter(move |(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
     pub fn text(&self) -> String {
