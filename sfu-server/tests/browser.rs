@@ -145,6 +145,24 @@ fn a_voice_stays_with_its_picture_over_ten_layer_switches() {
 }
 
 #[test]
+fn each_layer_of_three_arrives_on_request() {
+    browser_test("each_layer_of_three_arrives_on_request", async {
+        let server = Server::start().await;
+        let browser = Browser::launch(None).await?;
+        let ann = join_painted(&browser, &server.url("layers", "ann"), 1, (1280, 720), 10).await?;
+        let bob = browser.open(&format!("{}&video=0", server.url("layers", "bob")), &[PROBE]).await?;
+        until_seen(&bob, &[1]).await?;
+        ann.until(JOINED, SOON).await?;
+        for (layer, width) in [("low", 320), ("medium", 640), ("high", 1280), ("low", 320), ("high", 1280)] {
+            bob.eval::<()>(&format!("probe.prefer('{layer}')")).await?;
+            let arrives = format!("probe.other().video.videoWidth === {width} && probe.seen([1])");
+            bob.until(&arrives, SOON).await.map_err(|error| format!("{layer}: {error}"))?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn the_first_picture_comes_soon() {
     browser_test("the_first_picture_comes_soon", async {
         let server = Server::start().await;
