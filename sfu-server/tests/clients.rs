@@ -15,6 +15,7 @@ use support::marker::Camera;
 use support::page::Page;
 use support::server::Server;
 use support::{PROBE, Quality, Tone, chromium, client_test, firefox, in_some_window};
+use test_programs::ffmpeg::Whip;
 use test_programs::{Process, Program, Scratch, gstreamer, python};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -161,6 +162,21 @@ fn gstreamer_publishes_by_whip_and_plays_by_whep() {
         publishes(&server, &page, |url, camera| gstreamer::client(&["publish", url, "VP8", camera, "575"]))
             .await?;
         plays(&server, (2, 15), |url, report| gstreamer::client(&["play", url, "VP8", report])).await
+    });
+}
+
+#[test]
+fn ffmpeg_publishes_by_whip() {
+    const NAME: &str = "ffmpeg_publishes_by_whip";
+    client_test(NAME, &[Program::Ffmpeg, Program::Chromium], async {
+        let server = Server::start().await;
+        let browser = chromium::Browser::launch(None).await?;
+        let page = ann(&server, &browser).await?;
+        publishes(&server, &page, |url, camera| {
+            let picture = ["-stream_loop", "-1", "-i", camera];
+            Whip { url, picture: &picture, tone_hz: 575, muxer: &[] }.command()
+        })
+        .await
     });
 }
 
