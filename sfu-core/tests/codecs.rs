@@ -151,7 +151,9 @@ impl World {
 
     fn shown(&mut self) -> Vec<(u64, Option<LayerId>)> {
         let layers = self.events().into_iter().filter_map(|event| match event {
-            Event::SlotLayer { transport, layer, .. } => Some((transport.0, layer.map(|layer| layer.spatial))),
+            Event::SlotLayer { transport, layer, .. } => {
+                Some((transport.0, layer.map(|layer| layer.spatial)))
+            }
             _ => None,
         });
         layers.collect()
