@@ -18,6 +18,7 @@
 //! takes `&mut self`, and calls [`Rooms::handle_timeout`] at [`Rooms::next_timeout`].
 
 mod candidate;
+pub mod codec_policy;
 mod directory;
 pub mod error;
 pub mod message;
@@ -32,6 +33,7 @@ pub mod slots;
 pub mod whep;
 pub mod whip;
 
+pub use codec_policy::{CodecName, CodecPolicy, CodecPolicyError};
 pub use error::{ErrorCode, JoinError, MessageError, ResourceError};
 pub use message::{ClientMessage, JoinRequest, ServerMessage, parse_client_message};
 pub use negotiate::NodeId;
