@@ -282,7 +282,7 @@ impl Task {
         let track = TrackConfig {
             simulcast: self.args.simulcast,
             video_bitrate: self.args.video_kbps.map(|kbps| kbps.saturating_mul(1_000)),
-            start: None,
+            ..TrackConfig::default()
         };
         let mut config = ClientConfig::subscriber(&self.args.room, &name);
         config.publish_audio = publishes;

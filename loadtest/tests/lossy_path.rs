@@ -36,7 +36,7 @@ fn run(seed: u64, link: LinkConfig, nack: bool) -> Run {
 
     // Sequence, timestamp and picture id wrap on the way.
     let start = StreamStart { seq: 65_000, timestamp: u32::MAX - 400_000, picture_id: 0x7fff - 60 };
-    let config = TrackConfig { simulcast: false, video_bitrate: Some(1_000_000), start: Some(start) };
+    let config = TrackConfig { video_bitrate: Some(1_000_000), start: Some(start), ..TrackConfig::default() };
     let mut track = Track::new(Kind::Video, "0", config, &mut StdRng::seed_from_u64(seed));
     track.configure(&track.section("c"));
     track.start(Time::ZERO);
@@ -65,9 +65,10 @@ fn run(seed: u64, link: LinkConfig, nack: bool) -> Run {
                 continue;
             };
             if header.payload_type == VP8_RTX {
-                stream.receive_rtx(now, header.timestamp, header.marker, payload);
+                stream.receive_rtx(now, header.timestamp, header.marker, header.payload_type, payload);
             } else {
-                stream.receive(now, header.sequence_number, header.timestamp, header.marker, payload);
+                let (seq, pt) = (header.sequence_number, header.payload_type);
+                stream.receive(now, seq, header.timestamp, header.marker, pt, payload);
             }
         }
         stream.handle_timeout(now);

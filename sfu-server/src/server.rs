@@ -159,6 +159,8 @@ fn rooms_config(config: &Config, media: &[MediaAddress], identity: &DtlsIdentity
     let mut rooms =
         RoomsConfig::new((0..).zip(media).map(worker).collect(), node, identity.fingerprint().clone());
     rooms.max_participants = config.max_participants as usize;
+    rooms.codecs = config.codecs()?;
+    rooms.codecs_of_rooms = config.codecs_of_rooms()?;
     Ok(rooms)
 }
 
