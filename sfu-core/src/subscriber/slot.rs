@@ -31,15 +31,6 @@ enum Waiting {
     Told,
 }
 
-/// How a slot that shows nothing yet waits for a keyframe.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Waiting {
-    No,
-    Since(Time),
-    /// The control plane was told.
-    Told,
-}
-
 /// The packet that went out last, for continuity over a switch.
 #[derive(Clone, Copy, Debug)]
 struct LastOut {
