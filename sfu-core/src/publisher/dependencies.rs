@@ -157,6 +157,7 @@ mod tests {
         assert_eq!(dependencies.read(&packets[20]), Some(Reading::Undescribed), "its structure is forgotten");
         let mut late = packets[20].clone();
         late[1..3].copy_from_slice(&1_500_u16.to_be_bytes());
+        late[0] += 20;
         let Some(Reading::Described(late)) = dependencies.read(&late) else { panic!() };
         assert!(dependencies.structure(late.structure).is_some());
         assert_ne!(dependencies.known.last().unwrap().id, late.structure);
