@@ -19,6 +19,7 @@
 //! takes `&mut self`, and calls [`Rooms::handle_timeout`] at [`Rooms::next_timeout`].
 
 mod candidate;
+pub mod codec_policy;
 mod directory;
 pub mod error;
 pub mod message;
@@ -34,6 +35,7 @@ pub mod viewer;
 pub mod whep;
 pub mod whip;
 
+pub use codec_policy::{CodecName, CodecPolicy, CodecPolicyError};
 pub use error::{ErrorCode, JoinError, MessageError, ResourceError};
 pub use message::{ClientMessage, JoinRequest, ServerMessage, parse_client_message};
 pub use negotiate::NodeId;
