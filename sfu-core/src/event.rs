@@ -15,7 +15,8 @@ pub enum Event {
     TransportClosed { transport: TransportId, reason: CloseReason },
     /// The layers of a track that arrive have changed; lowest first, empty when nothing arrives.
     TrackLayers { track: TrackId, layers: Vec<LayerId> },
-    /// What a slot forwards has changed; `None` while it waits (keyframe, muted, no source).
+    /// What a slot forwards has changed; `None` while it waits (keyframe, muted, no source). Also told once when a slot that
+    /// has shown nothing yet has waited for a keyframe for a second.
     SlotLayer { transport: TransportId, slot: SlotId, layer: Option<LayerId> },
     /// The slot's m-section has no payload type for the codec of its source.
     SlotUnsupported { transport: TransportId, slot: SlotId, track: TrackId },

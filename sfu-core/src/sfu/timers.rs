@@ -13,6 +13,11 @@ use crate::unit::{LayerId, Time, TrackId};
 
 /// How often layers that fell silent and speakers are looked for.
 const TICK: Duration = Duration::from_millis(100);
+/// How long a slot may wait for a keyframe until that is worth telling: a publisher that heeds requests has answered by then,
+/// over a bad path too.
+const KEYFRAME_OVERDUE: Duration = Duration::from_secs(1);
+/// Slots that wait are looked for every fifth tick.
+const TICKS_PER_WAITING: u32 = 5;
 /// Speakers are announced every second tick: five times a second at most.
 const TICKS_PER_SPEAKERS: u32 = 2;
 
@@ -72,6 +77,9 @@ impl Sfu {
             if self.timers.ticks.is_multiple_of(TICKS_PER_SPEAKERS) {
                 self.announce_speakers(now);
             }
+            if self.timers.ticks.is_multiple_of(TICKS_PER_WAITING) {
+                self.announce_waiting(now);
+            }
         }
         self.reschedule(now);
     }
@@ -130,6 +138,21 @@ impl Sfu {
         }
         for (track, layers) in changed {
             self.events.push_back(Event::TrackLayers { track, layers });
+        }
+    }
+
+    /// Tells once of each slot that has nothing to show because its publisher sends no keyframe.
+    fn announce_waiting(&mut self, now: Time) {
+        for (_, track) in self.tracks.iter().filter(|(_, track)| track.is_video()) {
+            for route in &track.routes {
+                let Some(peer) = self.peers.get_mut(route.peer.0) else { continue };
+                let connected = peer.transport.is_connected();
+                let Some(slot) = peer.subscriber.slots.get_mut(route.slot) else { continue };
+                if slot.keyframe_overdue(now, connected, KEYFRAME_OVERDUE) {
+                    let (transport, slot) = (peer.id, route.slot);
+                    self.events.push_back(Event::SlotLayer { transport, slot, layer: None });
+                }
+            }
         }
     }
 

@@ -27,6 +27,15 @@ pub struct OutFormat {
     pub rtx: Option<Pt>,
 }
 
+/// How a slot that shows nothing yet waits for a keyframe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Waiting {
+    No,
+    Since(Time),
+    /// The control plane was told.
+    Told,
+}
+
 /// The packet that went out last, for continuity over a switch.
 #[derive(Clone, Copy, Debug)]
 struct LastOut {
@@ -71,6 +80,7 @@ pub struct Slot {
     pub announced: Option<LayerId>,
     /// The control plane was told that the slot can't carry its source's codec.
     pub unsupported: bool,
+    waiting: Waiting,
 }
 
 impl Slot {
@@ -95,6 +105,7 @@ impl Slot {
             octets_sent: 0,
             announced: None,
             unsupported: false,
+            waiting: Waiting::No,
         }
     }
 
@@ -181,6 +192,24 @@ impl Slot {
         }
         let clock_rate = self.spec.payload_types.first()?.clock_rate;
         Some(last.rtp_time_out.plus(clock_rate.ticks(now.since(last.received))))
+    }
+
+    /// True once when the slot could have begun `patience` ago, but for a keyframe.
+    pub fn keyframe_overdue(&mut self, now: Time, connected: bool, patience: Duration) -> bool {
+        let waits = self.selector.current().is_none() && self.selector.waits_for().is_some();
+        if !connected || !waits || self.unsupported {
+            self.waiting = Waiting::No;
+            return false;
+        }
+        match self.waiting {
+            Waiting::No => self.waiting = Waiting::Since(now),
+            Waiting::Since(since) if now.since(since) >= patience => {
+                self.waiting = Waiting::Told;
+                return true;
+            }
+            Waiting::Since(_) | Waiting::Told => {}
+        }
+        false
     }
 
     fn continues(&self, source: StreamRef, seq: ExtSeq) -> bool {

@@ -7,6 +7,7 @@ use loadtest::client::send::StreamStart;
 use loadtest::client::signal::{ClientSignal, Kind};
 use loadtest::net::LinkConfig;
 use sfu_core::DropReason;
+use sfu_core::event::Event;
 
 use crate::world::{World, assert_continuous, complete_ratio, good, publisher, subscriber};
 
@@ -36,6 +37,30 @@ fn a_publisher_that_begins_anew_under_other_ssrcs_looks_continuous() {
             assert_eq!(world.stats(viewer).unknown_ssrc, 0);
             assert_eq!(world.sfu.load().tracks, 2);
         }
+    }
+}
+
+#[test]
+fn a_joiner_is_told_that_the_publisher_sends_no_keyframe() {
+    for seed in 0..8 {
+        let mut config = publisher("r");
+        config.track.deaf = true;
+        let mut world = World::new(seed);
+        let source = world.join(config, good(), good());
+        world.run(Duration::from_millis(4_500));
+        let joined = world.now();
+        let viewer = world.join(subscriber("r"), good(), good());
+        world.run(Duration::from_secs(5));
+        let told: Vec<_> = world
+            .events
+            .iter()
+            .filter(|(at, event)| *at > joined && matches!(event, Event::SlotLayer { layer: None, .. }))
+            .map(|(at, _)| at.since(joined))
+            .collect();
+        assert_eq!(told.len(), 1, "once: {told:?}");
+        assert!(told[0] >= Duration::from_secs(1) && told[0] < Duration::from_secs(2), "{told:?}");
+        assert!(world.stats(source).published[1].keyframe_requests > 0);
+        assert!(world.video(viewer).decoded > 20, "its next keyframe is shown: {:?}", world.video(viewer));
     }
 }
 
