@@ -1,10 +1,13 @@
 //! What the control plane asks of a worker: plain values, applied in order. Knows nothing of SDP.
 
+use std::num::NonZeroU32;
+
 use crate::transport::handshake::{DtlsRole, Fingerprint};
 use crate::unit::{
     ClockRate, Kind, LayerId, Mid, ParticipantId, Pt, Rid, RoomId, SlotId, Ssrc, TrackId, TransportId,
 };
 
+pub use crate::unit::DataMessage;
 pub use crate::wire::rtp_ext::ExtensionIds;
 
 /// An instruction to the engine. Ids are chosen by the control plane and never reused.
@@ -34,6 +37,12 @@ pub enum Command {
     SetSlotSource { transport: TransportId, slot: SlotId, source: Option<TrackId> },
     /// Which layer the subscriber asks for.
     SetSlotLayer { transport: TransportId, slot: SlotId, layer: LayerRequest },
+    /// The peer's `m=application` section: SCTP begins once DTLS is up, and ends with the section or the transport.
+    /// Repeated when what it says has changed.
+    SetData { transport: TransportId, remote: Option<RemoteSctp> },
+    /// Sends a message on the data channel of its label, which is opened where there is none yet. A transport without
+    /// data channels is left out, and counted.
+    SendData { to: Vec<TransportId>, message: DataMessage },
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -138,4 +147,12 @@ pub enum LayerRequest {
     AtMost(LayerId),
     /// Nothing for now.
     Paused,
+}
+
+/// The peer's side of SCTP over DTLS (RFC 8841 §5, §6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RemoteSctp {
+    pub port: u16,
+    /// `a=max-message-size` in bytes; `None` when the peer takes any.
+    pub max_message_size: Option<NonZeroU32>,
 }

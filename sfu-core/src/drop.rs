@@ -61,10 +61,27 @@ pub enum DropReason {
     NackRefused,
     /// Feedback about an SSRC that we don't send, or receive.
     UnknownFeedback,
+    /// Application data where no data channels were negotiated, or after their end.
+    SctpUnexpected,
+    SctpMalformed,
+    /// More packets than an association may send.
+    SctpRateExceeded,
+    /// SCTP beyond a bound, or a chunk that wasn't negotiated.
+    SctpRefused,
+    /// A message that is neither DCEP nor text or binary, or not in its form.
+    DataMalformed,
+    /// A data channel beyond what a transport may have.
+    DataTooManyChannels,
+    /// A message for a peer that takes only shorter ones.
+    DataTooLong,
+    /// A message for a transport that has no data channels, or whose channel is closing.
+    DataUnsendable,
+    /// A message for a peer that has too much waiting.
+    DataReceiverSlow,
 }
 
 impl DropReason {
-    pub const COUNT: usize = DropReason::UnknownFeedback as usize + 1;
+    pub const COUNT: usize = DropReason::DataReceiverSlow as usize + 1;
 }
 
 /// Everything that one worker counts. Plain numbers, copied out by the worker thread.
@@ -83,6 +100,9 @@ pub struct Counters {
     pub layer_switches: u64,
     pub datagrams_sent: u64,
     pub runs_sent: u64,
+    pub data_messages_received: u64,
+    /// Once for each receiver, whether or not it gets there.
+    pub data_messages_sent: u64,
 }
 
 impl Default for Counters {
@@ -101,6 +121,8 @@ impl Default for Counters {
             layer_switches: 0,
             datagrams_sent: 0,
             runs_sent: 0,
+            data_messages_received: 0,
+            data_messages_sent: 0,
         }
     }
 }

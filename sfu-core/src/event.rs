@@ -1,7 +1,7 @@
 //! What a worker tells the control plane: plain values, in the order in which they happened.
 
 use crate::transport::handshake::HandshakeError;
-use crate::unit::{LayerId, ParticipantId, RoomId, SlotId, TrackId, TransportId};
+use crate::unit::{DataMessage, LayerId, ParticipantId, RoomId, SlotId, TrackId, TransportId};
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
@@ -22,6 +22,12 @@ pub enum Event {
     SlotUnsupported { transport: TransportId, slot: SlotId, track: TrackId },
     /// Who speaks in a room, loudest first, sent when it changes and at most 5 times a second.
     Speakers { room: RoomId, speakers: Vec<ParticipantId> },
+    /// Data channels of a transport can be used.
+    DataOpened { transport: TransportId },
+    /// A message came on a data channel.
+    DataReceived { transport: TransportId, message: DataMessage },
+    /// The SCTP association has ended, and the transport goes on. There won't be another one.
+    DataClosed { transport: TransportId, reason: DataCloseReason },
 }
 
 /// Why a transport ended.
@@ -34,4 +40,15 @@ pub enum CloseReason {
     /// Consent expired (RFC 7675 §5.1).
     ConsentExpired,
     Dtls(HandshakeError),
+}
+
+/// Why the data channels of a transport ended before the transport.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DataCloseReason {
+    /// The peer closed or aborted the association, broke the protocol, or sent a longer message than it was told to.
+    Lost,
+    /// SCTP never came up.
+    HandshakeFailed,
+    /// The library panicked.
+    Internal,
 }

@@ -8,7 +8,7 @@ mod timers;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use rand::SeedableRng;
@@ -23,6 +23,7 @@ use crate::peer::Peer;
 use crate::publisher::{Fresh, Tracks};
 use crate::room::Room;
 use crate::room::forward::{self, Notice};
+use crate::transport::Emitted;
 use crate::transport::handshake::HandshakeFactory;
 use crate::unit::{NtpTime, RoomId, Time, TrackId, TransportId};
 
@@ -41,6 +42,8 @@ type Map<K, V> = HashMap<K, V, RandomState>;
 pub struct SfuConfig {
     /// Wall clock at [`Time::ZERO`], since 1900 (NTP epoch); only written into sender reports.
     pub ntp_at_zero: Duration,
+    /// What libraries call [`Time::ZERO`]: they speak [`Instant`].
+    pub instant_at_zero: Instant,
 }
 
 /// One worker's world. The contract is at the top of the crate.
@@ -209,13 +212,22 @@ impl Sfu {
         NtpTime::from_duration(self.config.ntp_at_zero + Duration::from_nanos(now.0))
     }
 
-    /// Hands the handshake's datagrams over and acts on its outcome.
+    /// Hands over what a transport has to send and to tell, and acts on what it has become.
     fn poll_transport(&mut self, now: Time, ix: PeerIx) {
         use crate::transport::Progress;
         let Some(peer) = self.peers.get_mut(ix.0) else { return };
-        let (control, counters) = (&mut self.control, &mut self.counters);
-        let progress =
-            peer.transport.poll(&mut |path, datagram| send_control(control, counters, path, datagram));
+        let transport = peer.id;
+        let Sfu { control, counters, events, .. } = self;
+        let progress = peer.transport.poll(now, &mut |emitted| match emitted {
+            Emitted::Datagram(path, datagram) => send_control(control, counters, path, datagram),
+            Emitted::DataOpened => events.push_back(Event::DataOpened { transport }),
+            Emitted::DataReceived(message) => {
+                counters.data_messages_received += 1;
+                events.push_back(Event::DataReceived { transport, message });
+            }
+            Emitted::DataClosed(reason) => events.push_back(Event::DataClosed { transport, reason }),
+            Emitted::Dropped(reason) => counters.drop(reason),
+        });
         touch(peer, ix, &mut self.touched);
         match progress {
             Some(Progress::Connected) => {
@@ -243,7 +255,11 @@ impl Sfu {
         let Some(mut peer) = self.peers.try_remove(ix.0) else { return };
         peer.transport.close(now);
         let (control, counters) = (&mut self.control, &mut self.counters);
-        peer.transport.poll(&mut |path, datagram| send_control(control, counters, path, datagram));
+        peer.transport.poll(now, &mut |emitted| {
+            if let Emitted::Datagram(path, datagram) = emitted {
+                send_control(control, counters, path, datagram);
+            }
+        });
         for track in std::mem::take(&mut peer.publisher.tracks) {
             self.remove_track(track);
         }

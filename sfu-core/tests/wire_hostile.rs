@@ -6,12 +6,13 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sfu_core::demux::Class;
 use sfu_core::unit::{Bitrate, ExtSeq, NtpTime, RtpTime, Ssrc, Time};
+use sfu_core::wire::dcep::{DcepMessage, LABEL_LEN_MAX};
 use sfu_core::wire::payload::vp8::Vp8Descriptor;
 use sfu_core::wire::payload::{av1, h264, h265, vp9};
 use sfu_core::wire::rtcp::{RtcpPacket, SenderReport, packets, write};
 use sfu_core::wire::rtp::RtpHeader;
 use sfu_core::wire::rtp_ext::{ExtensionIds, ExtensionMap, Extensions};
-use sfu_core::wire::rtx;
+use sfu_core::wire::{rtx, sctp};
 
 fn bytes(rng: &mut StdRng, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
@@ -35,6 +36,16 @@ fn map() -> ExtensionMap {
 /// Runs all that a parser offers on any bytes.
 fn consume(map: &ExtensionMap, bytes: &[u8]) {
     Class::of(bytes);
+    if let Some(DcepMessage::Open(open)) = DcepMessage::parse(bytes) {
+        assert!(open.label.len() <= LABEL_LEN_MAX);
+    }
+    let chunks = sctp::Chunks::of(bytes).flatten().map(|chunk| match chunk {
+        sctp::Chunk::Sack { gaps, .. } => usize::from(gaps.ascend()),
+        sctp::Chunk::ForwardTsn { streams } => streams.iter().count(),
+        sctp::Chunk::Reconfig(parameters) => parameters.count(),
+        _ => 1,
+    });
+    assert!(chunks.sum::<usize>() <= bytes.len() / 4 + 1);
     if let Some(header) = RtpHeader::parse(bytes) {
         assert!(header.header_len() <= bytes.len());
         Extensions::parse(map, &header, bytes);

@@ -175,7 +175,7 @@ fn start_workers(
     let mut workers = Vec::with_capacity(sockets.len());
     for (id, socket) in (0..).zip(sockets) {
         let handshakes = DtlsFactory::new(identity.clone(), clock.origin()).context("cannot set up DTLS")?;
-        let engine_config = SfuConfig { ntp_at_zero: clock.ntp_at_zero() };
+        let engine_config = SfuConfig { ntp_at_zero: clock.ntp_at_zero(), instant_at_zero: clock.origin() };
         let parts = WorkerParts {
             id: WorkerId(id),
             clock,

@@ -40,6 +40,9 @@ const EVENT_BACKLOG_MAX: usize = 65_536;
 /// From here on only events that decide about life and death are kept: the rest is display, soon outdated.
 const EVENT_BACKLOG_ESSENTIAL: usize = EVENT_BACKLOG_MAX / 2;
 
+/// Data messages that may wait, with all other events, on their way to the control plane: at most 64 MiB.
+const DATA_WAITING_MAX: usize = 1_024;
+
 /// What is known of a worker from outside, without asking it.
 #[derive(Debug, Default)]
 pub struct WorkerStatus {
@@ -266,12 +269,22 @@ impl EventQueue {
     }
 
     fn push(&mut self, event: Event) {
-        let max = if is_essential(&event) { EVENT_BACKLOG_MAX } else { EVENT_BACKLOG_ESSENTIAL };
-        if self.backlog.len() < max {
+        let (waiting, max) = match &event {
+            Event::DataReceived { .. } => (self.waiting(), DATA_WAITING_MAX),
+            event if is_essential(event) => (self.backlog.len(), EVENT_BACKLOG_MAX),
+            _ => (self.backlog.len(), EVENT_BACKLOG_ESSENTIAL),
+        };
+        if waiting < max {
             self.backlog.push_back(event);
         } else {
             self.dropped += 1;
         }
+    }
+
+    /// Events here and in the channel, those of other workers included.
+    fn waiting(&self) -> usize {
+        let in_channel = self.sender.max_capacity().saturating_sub(self.sender.capacity());
+        self.backlog.len().saturating_add(in_channel)
     }
 
     fn flush(&mut self) {
@@ -298,19 +311,41 @@ fn is_essential(event: &Event) -> bool {
         Event::TransportConnected { .. }
         | Event::TransportDisconnected { .. }
         | Event::TransportRecovered { .. }
-        | Event::TransportClosed { .. } => true,
+        | Event::TransportClosed { .. }
+        | Event::DataOpened { .. }
+        | Event::DataClosed { .. } => true,
         Event::TrackLayers { .. }
         | Event::SlotLayer { .. }
         | Event::SlotUnsupported { .. }
-        | Event::Speakers { .. } => false,
+        | Event::Speakers { .. }
+        | Event::DataReceived { .. } => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use sfu_core::unit::{RoomId, TransportId};
+    use sfu_core::unit::{ChannelType, DataMessage, MessageKind, RoomId, TransportId};
 
     use super::*;
+
+    /// Its messages are long, so they count wherever they wait.
+    #[test]
+    fn data_messages_for_a_slow_control_plane_are_bounded() {
+        let (sender, _receiver) = tokio::sync::mpsc::channel(100);
+        let mut queue = EventQueue::new(WorkerId(3), sender);
+        let message = DataMessage {
+            label: "chat".to_owned(),
+            channel_type: ChannelType::RELIABLE,
+            kind: MessageKind::Binary,
+            payload: vec![0; 10].into(),
+        };
+        for _ in 0..2 * DATA_WAITING_MAX {
+            queue.push(Event::DataReceived { transport: TransportId(1), message: message.clone() });
+            queue.flush();
+        }
+        assert_eq!(queue.waiting(), DATA_WAITING_MAX);
+        assert_eq!(queue.dropped as usize, DATA_WAITING_MAX);
+    }
 
     #[test]
     fn a_slow_control_plane_loses_display_before_life_and_death() {

@@ -11,6 +11,7 @@
 //!  rooms              all rooms, sessions, deadlines           ← start reading here
 //!  room               who is in it, and what follows for the others
 //!  participant        its tracks, its wishes, what its client and worker were told
+//!  data               envelopes and limits of what participants send each other
 //!  negotiate          offer/answer of one transport            slots   which track shows where
 //!  sdp                text ↔ typed m-sections
 //! ```
@@ -19,6 +20,7 @@
 //! takes `&mut self`, and calls [`Rooms::handle_timeout`] at [`Rooms::next_timeout`].
 
 mod candidate;
+pub mod data;
 mod directory;
 pub mod error;
 pub mod message;

@@ -1,12 +1,14 @@
 //! The messages of the JSON protocol, version 1 (`docs/signaling-protocol.md`): text ↔ values, with bounds. Knows
 //! nothing of what they cause.
 
-mod json;
-mod wire;
+pub(crate) mod json;
+pub(crate) mod wire;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sfu_core::unit::{Kind, LayerId, ParticipantId, TrackId};
 
+use crate::data::{DataRefusal, LABEL_LEN_MAX, RECIPIENTS_MAX};
 use crate::error::{ErrorCode, JoinError, MessageError};
 
 /// The protocol version that this crate speaks.
@@ -58,6 +60,8 @@ pub enum ClientMessage {
         track: TrackId,
         muted: bool,
     },
+    /// A data message for those who send and receive it without data channels.
+    Data(DataSaid),
     Leave,
     Ping,
 }
@@ -88,6 +92,15 @@ pub struct ClientOffer {
     /// What the sending m-sections are.
     #[serde(default)]
     pub tracks: Vec<TrackHint>,
+}
+
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+pub struct DataSaid {
+    pub label: String,
+    /// Everybody in the room when it is left out.
+    #[serde(default, deserialize_with = "wire::option_participants")]
+    pub to: Option<Vec<ParticipantId>>,
+    pub data: Value,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -228,6 +241,20 @@ pub enum ServerMessage {
     Speakers {
         #[serde(serialize_with = "wire::participants")]
         participants: Vec<ParticipantId>,
+    },
+    /// A data message for a participant without data channels.
+    Data {
+        label: String,
+        #[serde(serialize_with = "wire::participant")]
+        from: ParticipantId,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        private: bool,
+        data: Value,
+    },
+    /// An own data message went to nobody.
+    DataRefused {
+        label: String,
+        reason: DataRefusal,
     },
     Connected,
     Disconnected,
@@ -396,6 +423,12 @@ pub fn parse_client_message(text: &str) -> Result<ClientMessage, MessageError> {
             if offer.tracks.len() > TRACK_HINTS_MAX =>
         {
             return Err(MessageError::TooMany { field: "tracks", max: TRACK_HINTS_MAX });
+        }
+        ClientMessage::Data(DataSaid { label, to, .. }) => {
+            limit("label", label, LABEL_LEN_MAX)?;
+            if to.as_ref().is_some_and(|to| to.len() > RECIPIENTS_MAX) {
+                return Err(MessageError::TooMany { field: "to", max: RECIPIENTS_MAX });
+            }
         }
         _ => {}
     }

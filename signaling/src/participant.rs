@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sfu_core::command::{Command, LayerRequest, SlotSpec, TrackSpec};
+use sfu_core::command::{Command, LayerRequest, RemoteSctp, SlotSpec, TrackSpec};
 use sfu_core::unit::{LayerId, Mid, ParticipantId, SlotId, Time, TrackId, TransportId, WorkerId};
 
+use crate::data::DataLimits;
 use crate::message::{
     LayerPreference, NoLayerReason, ParticipantState, ParticipantView, PublishedView, ServerMessage,
     SlotView, Source, TrackView,
@@ -115,11 +116,15 @@ pub struct Participant {
     pub announced_state: ParticipantState,
     pub negotiation: Negotiation,
     pub tracks: BTreeMap<TrackId, Track>,
+    /// Data channels can be used.
+    pub data_open: bool,
+    pub data_limits: DataLimits,
     unsubscribed: BTreeSet<TrackId>,
     preferences: BTreeMap<TrackId, LayerRequest>,
     shown: Vec<SlotView>,
     worker_slots: BTreeMap<SlotId, WorkerSlot>,
     worker_revision: u64,
+    worker_data: Option<RemoteSctp>,
 }
 
 /// Who a participant says it is.
@@ -136,6 +141,7 @@ impl Participant {
         front_end: FrontEnd,
         transport: TransportId,
         negotiation: Negotiation,
+        now: Time,
         ice_deadline: Time,
     ) -> Participant {
         Participant {
@@ -151,11 +157,14 @@ impl Participant {
             announced_state: ParticipantState::Connected,
             negotiation,
             tracks: BTreeMap::new(),
+            data_open: false,
+            data_limits: DataLimits::new(now),
             unsubscribed: BTreeSet::new(),
             preferences: BTreeMap::new(),
             shown: Vec::new(),
             worker_slots: BTreeMap::new(),
             worker_revision: 0,
+            worker_data: None,
         }
     }
 
@@ -224,6 +233,7 @@ impl Participant {
         if self.worker_revision != self.negotiation.revision() {
             self.worker_revision = self.negotiation.revision();
             self.sync_slot_specs(worker, out);
+            self.sync_data(worker, out);
         }
         let transport = self.transport;
         for (id, known) in &mut self.worker_slots {
@@ -240,6 +250,15 @@ impl Participant {
                 known.unsupported = None;
                 out.command(worker, Command::SetSlotSource { transport, slot: *id, source });
             }
+        }
+    }
+
+    fn sync_data(&mut self, worker: WorkerId, out: &mut Outbox) {
+        let remote = self.negotiation.data();
+        if remote != self.worker_data {
+            self.worker_data = remote;
+            self.data_open &= remote.is_some();
+            out.command(worker, Command::SetData { transport: self.transport, remote });
         }
     }
 

@@ -1,6 +1,8 @@
 //! One room: who is in it, what each publishes, and what follows for the others. The only writer of its membership.
 //! Knows nothing of other rooms or of how sessions come to be.
 
+mod data;
+
 use std::collections::BTreeMap;
 
 use sfu_core::command::{Command, OpenTransport, RemoteTransport};
@@ -111,7 +113,8 @@ impl Room {
                 Some(token)
             }
         };
-        let mut participant = Participant::new(id, identity, front_end, transport, negotiation, deadline);
+        let mut participant =
+            Participant::new(id, identity, front_end, transport, negotiation, ctx.now, deadline);
         participant.session = token.is_some().then(|| ctx.out.open(ctx.now, place));
         participant.resume_token = token.unwrap_or_default();
         let (view, hidden) = (participant.view(), participant.front_end.is_hidden());

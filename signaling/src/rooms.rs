@@ -155,6 +155,7 @@ impl Rooms {
             ClientMessage::Prefer { track, layer, paused } => {
                 room.wish(id, track, |participant| participant.prefer(track, layer, paused), ctx);
             }
+            ClientMessage::Data(said) => room.data_said(id, said, ctx),
             ClientMessage::Mute { track, muted } => room.set_muted(id, track, muted, ctx),
             ClientMessage::Leave => room.remove(id, LeaveReason::Left, ClosedReason::Left, ctx),
             ClientMessage::Ping => room.send(id, ServerMessage::Pong, ctx.out),
@@ -198,6 +199,9 @@ impl Rooms {
             Event::TrackLayers { track, layers } => room.set_layers(id, track, layers),
             Event::SlotLayer { slot, layer, .. } => room.slot_layer(id, slot, layer, ctx),
             Event::SlotUnsupported { slot, track, .. } => room.slot_unsupported(id, slot, track, ctx),
+            Event::DataOpened { .. } => room.set_data_open(id, true),
+            Event::DataReceived { message, .. } => room.data_received(id, &message, ctx),
+            Event::DataClosed { .. } => room.set_data_open(id, false),
             Event::Speakers { .. } => {}
         });
     }
@@ -426,7 +430,10 @@ impl Rooms {
             | Event::TransportRecovered { transport }
             | Event::TransportClosed { transport, .. }
             | Event::SlotLayer { transport, .. }
-            | Event::SlotUnsupported { transport, .. } => self.directory.transport(*transport),
+            | Event::SlotUnsupported { transport, .. }
+            | Event::DataOpened { transport }
+            | Event::DataReceived { transport, .. }
+            | Event::DataClosed { transport, .. } => self.directory.transport(*transport),
             Event::TrackLayers { track, .. } => self.directory.track(*track),
             Event::Speakers { .. } => None,
         }

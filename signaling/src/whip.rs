@@ -56,7 +56,7 @@ fn check_ingest(negotiation: &Negotiation) -> Result<(), ResourceError> {
             }
             MediaKind::Rtp(Kind::Audio) => audio += 1,
             MediaKind::Rtp(Kind::Video) => video += 1,
-            MediaKind::Other(_) => {}
+            MediaKind::Data | MediaKind::Other(_) => {}
         }
     }
     match (audio, video) {

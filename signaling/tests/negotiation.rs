@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use rand::SeedableRng;
@@ -74,6 +75,7 @@ fn browsers_offers_are_answered() {
         "firefox_simulcast",
         "firefox_sendrecv",
         "firefox_recvonly",
+        "firefox_data",
     ] {
         let (mut negotiation, mut rng) = negotiation();
         let outcome = negotiation.receive_offer(&fixture(name), &mut rng).unwrap();
@@ -153,13 +155,50 @@ fn recvonly_sections_become_slots_and_sendrecv_ones_both() {
 }
 
 #[test]
-fn data_channels_are_rejected_in_place() {
+fn data_channels_are_part_of_the_bundle() {
+    for (name, size) in [("chromium_sendrecv", 262_144), ("firefox_data", 1_073_741_823)] {
+        let (mut negotiation, mut rng) = negotiation();
+        let answer = negotiation.receive_offer(&fixture(name), &mut rng).unwrap().answer;
+        let data = sections(&answer).pop().unwrap();
+        assert_eq!((data.kind.as_str(), data.rejected), ("application", false));
+        assert_eq!(data.formats, ["webrtc-datachannel"]);
+        assert!(data.has("sctp-port:5000") && data.has("max-message-size:65536"));
+        assert!(answer.contains(&format!(" {}\r\n", data.mid())), "{answer}");
+        let remote = negotiation.data().unwrap();
+        assert_eq!((remote.port, remote.max_message_size), (5_000, NonZeroU32::new(size)), "{name}");
+        // Our own offers carry the section on.
+        negotiation.slots.assign(&[wanted(1, Kind::Audio)], &mut rng);
+        let again = negotiation.receive_offer(&fixture(name), &mut rng).unwrap().answer;
+        assert!(again.contains("a=sctp-port:5000"));
+    }
+}
+
+#[test]
+fn data_channels_end_with_their_section_and_come_back_with_it() {
     let (mut negotiation, mut rng) = negotiation();
-    let answer = negotiation.receive_offer(&fixture("chromium_sendrecv"), &mut rng).unwrap().answer;
-    let sections = sections(&answer);
-    assert_eq!(sections.iter().map(|section| section.rejected).collect::<Vec<_>>(), [false, false, true]);
-    assert_eq!(sections[2].kind, "application");
-    assert!(answer.contains("a=group:BUNDLE 0 1\r\n"));
+    let on = fixture("chromium_sendrecv");
+    negotiation.receive_offer(&on, &mut rng).unwrap();
+    let off = on.replace("m=application 9 ", "m=application 0 ").replace("BUNDLE 0 1 2", "BUNDLE 0 1");
+    let answer = negotiation.receive_offer(&off, &mut rng).unwrap().answer;
+    assert!(sections(&answer)[2].rejected);
+    assert_eq!(negotiation.data(), None);
+    negotiation.receive_offer(&on, &mut rng).unwrap();
+    assert!(negotiation.data().is_some());
+}
+
+#[test]
+fn what_an_application_section_leaves_out_has_its_default() {
+    let on = fixture("chromium_sendrecv");
+    let line = |from: &str, to: &str| {
+        let (mut negotiation, mut rng) = negotiation();
+        negotiation.receive_offer(&on.replace(from, to), &mut rng).unwrap();
+        negotiation.data().map(|data| (data.port, data.max_message_size.map(NonZeroU32::get)))
+    };
+    assert_eq!(line("a=max-message-size:262144", "a=nothing"), Some((5_000, Some(65_536))));
+    assert_eq!(line("a=max-message-size:262144", "a=max-message-size:0"), Some((5_000, None)));
+    assert_eq!(line("a=sctp-port:5000\r\n", ""), Some((5_000, Some(262_144))));
+    assert_eq!(line("a=sctp-port:5000", "a=sctp-port:0"), None);
+    assert_eq!(line("UDP/DTLS/SCTP webrtc-datachannel", "DTLS/SCTP 5000"), None);
 }
 
 #[test]

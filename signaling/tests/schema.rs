@@ -21,6 +21,8 @@ fn client_examples() -> Vec<Value> {
         json!({"type": "subscribe", "track": "t7", "enabled": true}),
         json!({"type": "prefer", "track": "t7", "layer": "auto", "paused": false}),
         json!({"type": "mute", "track": "t3", "muted": true}),
+        json!({"type": "data", "label": "chat", "data": {"text": "hi"}}),
+        json!({"type": "data", "label": "chat", "to": ["p2"], "data": null}),
         json!({"type": "leave"}),
         json!({"type": "ping", "unknown field": 1}),
     ]
@@ -49,6 +51,9 @@ fn what_the_schema_refuses_the_code_refuses() {
         json!({"type": "subscribe", "track": "t", "enabled": true}),
         json!({"type": "prefer", "track": "t7", "layer": "best"}),
         json!({"type": "mute", "track": "t3", "muted": "yes"}),
+        json!({"type": "data", "label": "chat"}),
+        json!({"type": "data", "label": "chat", "to": ["t2"], "data": 0}),
+        json!({"type": "data", "label": "l".repeat(65), "data": 0}),
     ] {
         assert!(schema.check("client_message", &bad).is_err(), "{bad}");
         assert!(parse_client_message(&bad.to_string()).is_err(), "{bad}");

@@ -3,7 +3,7 @@
 
 use rand::Rng;
 
-use crate::command::{Command, LayerRequest, OpenTransport, SlotSpec, TrackSpec};
+use crate::command::{Command, DataMessage, LayerRequest, OpenTransport, SlotSpec, TrackSpec};
 use crate::drop::DropReason;
 use crate::event::{CloseReason, Event};
 use crate::packet::{PeerIx, TrackIx};
@@ -57,8 +57,30 @@ impl Sfu {
                 self.set_slot_source(transport, slot, source)
             }
             Command::SetSlotLayer { transport, slot, layer } => self.set_slot_layer(transport, slot, layer),
+            Command::SetData { transport, remote } => {
+                let Some(ix) = self.peer(transport) else { return };
+                if let Some(peer) = self.peers.get_mut(ix.0) {
+                    peer.transport.set_data(now, remote);
+                }
+                self.poll_transport(now, ix);
+            }
+            Command::SendData { to, message } => {
+                to.iter().for_each(|transport| self.send_data(now, *transport, &message));
+            }
         }
         self.reschedule(now);
+    }
+
+    fn send_data(&mut self, now: Time, transport: TransportId, message: &DataMessage) {
+        let Some(ix) = self.peer(transport) else { return };
+        let Some(peer) = self.peers.get_mut(ix.0) else { return };
+        match peer.transport.send_data(now, message) {
+            Ok(()) => {
+                self.counters.data_messages_sent += 1;
+                self.poll_transport(now, ix);
+            }
+            Err(reason) => self.counters.drop(reason),
+        }
     }
 
     fn open(&mut self, now: Time, open: OpenTransport) {
@@ -72,7 +94,7 @@ impl Sfu {
             participant: open.participant,
             room: open.room,
             serial,
-            transport: Transport::new(now, &open),
+            transport: Transport::new(now, self.config.instant_at_zero, &open),
             publisher: Publisher::new(serial, Ssrc(self.rng.random())),
             subscriber: Subscriber::default(),
             is_ready: false,

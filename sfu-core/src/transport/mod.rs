@@ -1,15 +1,23 @@
-//! The encrypted path of one participant: ICE, then DTLS, then SRTP, each only once the one before it stands.
+//! The encrypted path of one participant: ICE, then DTLS, then SRTP and, where it was negotiated, SCTP, each only once
+//! the one before it stands.
 
+mod contain;
+mod data_channel;
 pub mod dtls;
 pub mod handshake;
 pub mod ice_lite;
+mod sctp;
 pub mod srtp;
 
-use crate::command::{OpenTransport, RemoteTransport};
+use std::time::Instant;
+
+use self::data_channel::{DataChannels, DataEvent};
+pub use self::sctp::MESSAGE_LEN_MAX;
+use crate::command::{DataMessage, OpenTransport, RemoteSctp, RemoteTransport};
 use crate::drop::DropReason;
-use crate::event::CloseReason;
+use crate::event::{CloseReason, DataCloseReason};
 use crate::output::{Path, SendBatch};
-use crate::transport::handshake::{Handshake, HandshakeEvent, HandshakeFactory, SrtpKeys};
+use crate::transport::handshake::{DtlsRole, Handshake, HandshakeEvent, HandshakeFactory, SrtpKeys};
 use crate::transport::ice_lite::{Checked, IceLite};
 use crate::transport::srtp::{SrtpReceiver, SrtpSender, Unprotected};
 use crate::unit::{ExtSeq, Ssrc, Time};
@@ -21,6 +29,26 @@ use crate::wire::stun::BindingRequest;
 pub enum Progress {
     Connected,
     Closed(CloseReason),
+}
+
+/// What leaves a transport when it is polled.
+#[derive(Debug)]
+pub enum Emitted {
+    Datagram(Path, Vec<u8>),
+    DataOpened,
+    DataReceived(DataMessage),
+    DataClosed(DataCloseReason),
+    Dropped(DropReason),
+}
+
+/// Where data channels stand.
+#[derive(Debug)]
+enum Data {
+    /// No `m=application` was negotiated.
+    None,
+    /// DTLS isn't up yet.
+    Wanted(RemoteSctp),
+    Open(Box<DataChannels>),
 }
 
 /// Keys of both directions.
@@ -35,12 +63,26 @@ pub struct Transport {
     pub ice: IceLite,
     handshake: Option<Box<dyn Handshake>>,
     started: bool,
+    /// Ours, from the first description.
+    role: Option<DtlsRole>,
     srtp: Option<Srtp>,
+    data: Data,
+    /// The instant of [`Time::ZERO`], for libraries.
+    base: Instant,
 }
 
 impl Transport {
-    pub fn new(now: Time, open: &OpenTransport) -> Transport {
-        Transport { ice: IceLite::new(now, open.local.clone()), handshake: None, started: false, srtp: None }
+    /// `base` is the instant of [`Time::ZERO`].
+    pub fn new(now: Time, base: Instant, open: &OpenTransport) -> Transport {
+        Transport {
+            ice: IceLite::new(now, open.local.clone()),
+            handshake: None,
+            started: false,
+            role: None,
+            srtp: None,
+            data: Data::None,
+            base,
+        }
     }
 
     /// The peer's description: for the first time, or with new credentials after an ICE restart. The DTLS association
@@ -48,6 +90,7 @@ impl Transport {
     pub fn set_remote(&mut self, now: Time, remote: RemoteTransport, handshakes: &dyn HandshakeFactory) {
         self.ice.set_remote(remote.ice);
         if self.handshake.is_none() {
+            self.role = Some(remote.dtls_role);
             self.handshake = Some(handshakes.create(now, remote.dtls_role, &remote.fingerprints));
         }
         self.start_handshake(now);
@@ -80,20 +123,54 @@ impl Transport {
         Ok(())
     }
 
-    /// Drains the handshake: its datagrams go to `transmit`.
-    pub fn poll(&mut self, transmit: &mut impl FnMut(Path, Vec<u8>)) -> Option<Progress> {
-        let handshake = self.handshake.as_mut()?;
+    /// The peer's `m=application` section as it is now.
+    pub fn set_data(&mut self, now: Time, remote: Option<RemoteSctp>) {
+        match (&mut self.data, remote) {
+            (_, None) => self.data = Data::None,
+            (Data::Open(channels), Some(remote)) => channels.set_remote(remote),
+            (Data::None | Data::Wanted(_), Some(remote)) => {
+                self.data = Data::Wanted(remote);
+                self.start_data(now);
+            }
+        }
+    }
+
+    fn start_data(&mut self, now: Time) {
+        if let (Data::Wanted(remote), Some(role), Some(_)) = (&self.data, self.role, &self.srtp) {
+            self.data = Data::Open(Box::new(DataChannels::new(now, self.base, role, *remote)));
+        }
+    }
+
+    pub fn send_data(&mut self, now: Time, message: &DataMessage) -> Result<(), DropReason> {
+        let Data::Open(channels) = &mut self.data else { return Err(DropReason::DataUnsendable) };
+        channels.send(now, message);
+        Ok(())
+    }
+
+    /// Drains handshake and data channels into `emit`.
+    pub fn poll(&mut self, now: Time, emit: &mut impl FnMut(Emitted)) -> Option<Progress> {
         let mut progress = None;
-        while let Some(event) = handshake.poll() {
+        loop {
+            progress = self.poll_handshake(now, emit).or(progress);
+            if matches!(progress, Some(Progress::Closed(_))) || !self.poll_data(now, emit) {
+                return progress;
+            }
+        }
+    }
+
+    fn poll_handshake(&mut self, now: Time, emit: &mut impl FnMut(Emitted)) -> Option<Progress> {
+        let mut progress = None;
+        while let Some(event) = self.handshake.as_mut()?.poll() {
             match event {
                 HandshakeEvent::Transmit(datagram) => {
                     if let Some(path) = self.ice.selected() {
-                        transmit(path, datagram);
+                        emit(Emitted::Datagram(path, datagram));
                     }
                 }
                 HandshakeEvent::Connected(keys) => match Srtp::new(&keys) {
                     Some(srtp) => {
                         self.srtp = Some(srtp);
+                        self.start_data(now);
                         progress = Some(Progress::Connected);
                     }
                     None => {
@@ -101,12 +178,35 @@ impl Transport {
                         return Some(Progress::Closed(CloseReason::Dtls(error)));
                     }
                 },
-                // Nobody has opened a data channel: SCTP has no place to go yet.
-                HandshakeEvent::ApplicationData(_) => {}
+                HandshakeEvent::ApplicationData(data) => match &mut self.data {
+                    Data::Open(channels) => channels.receive(now, &data),
+                    Data::None | Data::Wanted(_) => emit(Emitted::Dropped(DropReason::SctpUnexpected)),
+                },
                 HandshakeEvent::Failed(error) => return Some(Progress::Closed(CloseReason::Dtls(error))),
             }
         }
         progress
+    }
+
+    /// Takes what the data channels have to say; true when something was handed to DTLS.
+    fn poll_data(&mut self, now: Time, emit: &mut impl FnMut(Emitted)) -> bool {
+        let (Data::Open(channels), Some(handshake)) = (&mut self.data, self.handshake.as_mut()) else {
+            return false;
+        };
+        let mut sent = false;
+        while let Some(packet) = channels.poll_transmit() {
+            handshake.send_application_data(now, &packet);
+            sent = true;
+        }
+        while let Some(event) = channels.poll() {
+            emit(match event {
+                DataEvent::Established => Emitted::DataOpened,
+                DataEvent::Message(message) => Emitted::DataReceived(message),
+                DataEvent::Ended(reason) => Emitted::DataClosed(reason),
+                DataEvent::Dropped(reason) => Emitted::Dropped(reason),
+            });
+        }
+        sent
     }
 
     pub fn handle_timeout(&mut self, now: Time) {
@@ -115,11 +215,20 @@ impl Transport {
         {
             handshake.handle_timeout(now);
         }
+        if let Data::Open(channels) = &mut self.data
+            && channels.next_timeout().is_some_and(|due| due <= now)
+        {
+            channels.handle_timeout(now);
+        }
     }
 
     pub fn next_timeout(&self, now: Time) -> Time {
         let handshake = self.handshake.as_ref().and_then(|handshake| handshake.next_timeout());
-        handshake.map_or(Time::MAX, |due| due).min(self.ice.next_timeout(now))
+        let data = match &self.data {
+            Data::Open(channels) => channels.next_timeout(),
+            Data::None | Data::Wanted(_) => None,
+        };
+        [handshake, data].into_iter().flatten().fold(self.ice.next_timeout(now), Time::min)
     }
 
     /// Says goodbye to the peer.

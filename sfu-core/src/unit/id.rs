@@ -45,6 +45,10 @@ id!(
     Ssrc(u32)
 );
 id!(
+    /// SCTP stream: the pair of streams of one number is a data channel (RFC 8831 §6.4).
+    StreamId(u16)
+);
+id!(
     /// RTP payload type, 0–127 (RFC 3550 §5.1).
     Pt(u8)
 );

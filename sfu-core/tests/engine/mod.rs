@@ -30,29 +30,38 @@ pub const PWD: &str = "a-password-of-22-bytes-";
 pub const VP8: Pt = Pt(96);
 pub const RTX: Pt = Pt(97);
 
+/// What application data is preceded by, in the clear: the header of a DTLS record.
+pub const RECORD_HEADER: [u8; 13] = [23, 254, 253, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+
 /// Everybody has the same keys, at once.
 #[derive(Debug)]
 struct SameKeys;
 
 #[derive(Debug, Default)]
-struct Instant(VecDeque<HandshakeEvent>);
+struct AtOnce(VecDeque<HandshakeEvent>);
 
 impl HandshakeFactory for SameKeys {
     fn create(&self, _now: Time, _role: DtlsRole, _remote: &[Fingerprint]) -> Box<dyn Handshake> {
-        Box::new(Instant::default())
+        Box::new(AtOnce::default())
     }
 }
 
-impl Handshake for Instant {
+impl Handshake for AtOnce {
     fn start(&mut self, _now: Time) {
         self.0.push_back(HandshakeEvent::Connected(Box::new(keys())));
     }
-    fn receive(&mut self, _now: Time, _datagram: &[u8]) {}
+    fn receive(&mut self, _now: Time, datagram: &[u8]) {
+        if let Some(data) = datagram.strip_prefix(&RECORD_HEADER) {
+            self.0.push_back(HandshakeEvent::ApplicationData(data.to_vec()));
+        }
+    }
     fn handle_timeout(&mut self, _now: Time) {}
     fn next_timeout(&self) -> Option<Time> {
         None
     }
-    fn send_application_data(&mut self, _now: Time, _data: &[u8]) {}
+    fn send_application_data(&mut self, _now: Time, data: &[u8]) {
+        self.0.push_back(HandshakeEvent::Transmit([&RECORD_HEADER, data].concat()));
+    }
     fn close(&mut self, _now: Time) {}
     fn poll(&mut self) -> Option<HandshakeEvent> {
         self.0.pop_front()
@@ -70,8 +79,10 @@ pub fn participants_sender() -> SrtpSender {
     SrtpSender::new(&SrtpKeys { profile, local: remote, remote: local }).unwrap()
 }
 
+#[allow(clippy::disallowed_methods, reason = "libraries speak `Instant`, and one has to come from somewhere")]
 pub fn engine() -> Sfu {
-    let config = SfuConfig { ntp_at_zero: Duration::from_secs(3_900_000_000) };
+    let (ntp_at_zero, instant_at_zero) = (Duration::from_secs(3_900_000_000), std::time::Instant::now());
+    let config = SfuConfig { ntp_at_zero, instant_at_zero };
     Sfu::new(config, Box::new(SameKeys), [3; 32])
 }
 
@@ -82,19 +93,27 @@ pub fn path(n: u64) -> Path {
 
 /// Opens and connects transport `n`.
 pub fn connect(sfu: &mut Sfu, now: Time, n: u64) {
-    let credentials = |name: &str| IceCredentials { ufrag: format!("{name}{n:08}"), pwd: PWD.into() };
-    sfu.command(
-        now,
-        Command::OpenTransport(OpenTransport {
-            id: TransportId(n),
-            room: RoomId(1),
-            participant: ParticipantId(n),
-            local: credentials("L"),
-        }),
-    );
-    let remote = RemoteTransport { ice: credentials("R"), fingerprints: vec![], dtls_role: DtlsRole::Server };
-    sfu.command(now, Command::SetRemote { transport: TransportId(n), remote });
+    open(sfu, now, n);
+    describe(sfu, now, n, DtlsRole::Server);
     sfu.receive(now, path(n), &mut check(n));
+}
+
+pub fn open(sfu: &mut Sfu, now: Time, n: u64) {
+    let local = IceCredentials { ufrag: format!("L{n:08}"), pwd: PWD.into() };
+    let (id, room, participant) = (TransportId(n), RoomId(1), ParticipantId(n));
+    sfu.command(now, Command::OpenTransport(OpenTransport { id, room, participant, local }));
+}
+
+/// The remote description of transport `n`; `dtls_role` is the engine's.
+pub fn describe(sfu: &mut Sfu, now: Time, n: u64, dtls_role: DtlsRole) {
+    describe_as(sfu, now, n, n, dtls_role);
+}
+
+/// The same with credentials that belong to `name`.
+pub fn describe_as(sfu: &mut Sfu, now: Time, n: u64, name: u64, dtls_role: DtlsRole) {
+    let ice = IceCredentials { ufrag: format!("R{name:08}"), pwd: PWD.into() };
+    let remote = RemoteTransport { ice, fingerprints: vec![], dtls_role };
+    sfu.command(now, Command::SetRemote { transport: TransportId(n), remote });
 }
 
 /// A nominating check of participant `n`.

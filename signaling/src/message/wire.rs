@@ -42,3 +42,15 @@ pub fn track_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TrackId, D
     let number = text.strip_prefix('t').and_then(|number| number.parse().ok());
     number.map(TrackId).ok_or_else(|| D::Error::custom("a track id is t and a number"))
 }
+
+/// A list of ids that may be left out.
+pub fn option_participants<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<ParticipantId>>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let ids = texts.iter().map(|text| {
+        let number = text.strip_prefix('p').and_then(|number| number.parse().ok());
+        number.map(ParticipantId).ok_or_else(|| D::Error::custom("a participant id is p and a number"))
+    });
+    ids.collect::<Result<_, _>>().map(Some)
+}

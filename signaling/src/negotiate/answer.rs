@@ -48,6 +48,7 @@ impl Negotiation {
             rids: Vec::new(),
             publication: None,
             slot: Some(id),
+            data: None,
         };
         let dead = self.sections.iter().position(|section| self.is_dead(section));
         match dead.and_then(|index| self.sections.get_mut(index)) {
@@ -105,7 +106,15 @@ impl Negotiation {
 
     fn apply_answered_section(&mut self, index: usize, media: &Media) {
         let Some(section) = self.sections.get_mut(index).filter(|section| !section.rejected) else { return };
-        let MediaKind::Rtp(kind) = section.kind else { return };
+        let kind = match section.kind {
+            MediaKind::Rtp(kind) => kind,
+            MediaKind::Data => {
+                section.data = media.sctp.filter(|_| !media.rejected);
+                section.rejected = section.data.is_none();
+                return;
+            }
+            MediaKind::Other(_) => return,
+        };
         if section.publication.is_none() && section.slot.is_some() {
             retain_answered(&mut section.codecs, kind, media);
             section.extensions.retain_answered(&media.extensions);

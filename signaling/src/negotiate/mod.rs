@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use sfu_core::command::{IceCredentials, RemoteTransport, SlotSpec};
+use sfu_core::command::{IceCredentials, RemoteSctp, RemoteTransport, SlotSpec};
 use sfu_core::transport::handshake::{DtlsRole, Fingerprint};
 use sfu_core::unit::{Mid, Rid, SlotId};
 
@@ -77,6 +77,8 @@ struct Section {
     publication: Option<Publication>,
     /// What it receives here.
     slot: Option<SlotId>,
+    /// Its side of SCTP, in an `m=application` section.
+    data: Option<RemoteSctp>,
 }
 
 /// What became of an m-section.
@@ -190,6 +192,11 @@ impl Negotiation {
     /// Whether an m-section has this mid.
     pub fn has_mid(&self, mid: &Mid) -> bool {
         self.sections.iter().any(|section| section.mid.as_ref() == Some(mid))
+    }
+
+    /// The client's side of SCTP, while it has data channels.
+    pub fn data(&self) -> Option<RemoteSctp> {
+        self.sections.iter().filter(|section| !section.rejected).find_map(|section| section.data)
     }
 
     /// The engine's view of all negotiated slots.

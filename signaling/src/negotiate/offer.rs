@@ -92,7 +92,12 @@ impl Negotiation {
             rids: Vec::new(),
             publication: None,
             slot: slot_before,
+            data: None,
         };
+        if media.kind == MediaKind::Data && usable && !self.has_data_beside(index) {
+            section.data = media.sctp;
+            section.rejected = section.data.is_none();
+        }
         if let (MediaKind::Rtp(kind), true) = (&media.kind, usable) {
             section.codecs = agree(*kind, &media.codecs);
             if !section.codecs.is_empty() {
@@ -104,6 +109,12 @@ impl Negotiation {
             slot.receiving = media.direction.receives() && !section.rejected;
         }
         section
+    }
+
+    /// A transport has one SCTP association (RFC 8841 §9).
+    fn has_data_beside(&self, index: usize) -> bool {
+        let mut others = self.sections.iter().enumerate().filter(|(other, _)| *other != index);
+        others.any(|(_, section)| !section.rejected && section.data.is_some())
     }
 
     fn open_section(
@@ -205,7 +216,7 @@ fn usable_sections(offer: &Description) -> Vec<bool> {
         offer.bundle.as_ref().map(|mids| mids.iter().map(String::as_str).collect());
     let mut first = true;
     let usable = offer.media.iter().map(|media| {
-        if media.rejected || !matches!(media.kind, MediaKind::Rtp(_)) {
+        if media.rejected || matches!(media.kind, MediaKind::Other(_)) {
             return false;
         }
         match &bundle {
@@ -218,9 +229,10 @@ fn usable_sections(offer: &Description) -> Vec<bool> {
 
 /// DTLS-SRTP with feedback and one port for RTP and RTCP, or nothing (RFC 8834 §4.5, RFC 9143 §9.3).
 fn check_transport_lines(offer: &Description, usable: &[bool]) -> Result<(), OfferError> {
-    for (section, (media, _)) in
-        offer.media.iter().zip(usable).enumerate().filter(|(_, (_, usable))| **usable)
-    {
+    for (section, (media, usable)) in offer.media.iter().zip(usable).enumerate() {
+        if !usable || !matches!(media.kind, MediaKind::Rtp(_)) {
+            continue;
+        }
         if !matches!(media.profile.as_str(), "UDP/TLS/RTP/SAVPF" | "TCP/TLS/RTP/SAVPF" | "TCP/DTLS/RTP/SAVPF")
         {
             return Err(OfferError::Profile { section, profile: media.profile.chars().take(40).collect() });

@@ -1,6 +1,7 @@
 //! The state of a transport as SDP: offers and answers have the same lines, save for `a=setup`, directions and
 //! extension suffixes.
 
+use sfu_core::transport::MESSAGE_LEN_MAX;
 use sfu_core::transport::handshake::{DtlsRole, Fingerprint, FingerprintAlgorithm};
 use sfu_core::unit::Rid;
 
@@ -9,6 +10,9 @@ use crate::candidate::host_candidate;
 use crate::sdp::write::{SdpBuilder, SectionBuilder};
 use crate::sdp::{Direction, Setup};
 use crate::slots::{SeatId, Slot};
+
+/// Ours, as everybody's: there is one association per transport.
+const SCTP_PORT: u16 = 5_000;
 
 /// CNAME and msid stream of a seat: what shares it is played in sync (RFC 7022, RFC 8830).
 pub fn cname(seat: SeatId) -> String {
@@ -72,7 +76,7 @@ impl Negotiation {
     }
 
     fn section(&self, section: &Section, is_answer: bool) -> SectionBuilder {
-        let formats = if section.rejected {
+        let formats = if section.rejected || section.data.is_some() {
             section.formats.clone()
         } else {
             section.codecs.iter().flat_map(|codec| codec.formats()).collect()
@@ -86,6 +90,12 @@ impl Negotiation {
             return lines;
         }
         self.transport_lines(&mut lines, is_answer);
+        if section.data.is_some() {
+            // RFC 8841 §5, §6.
+            lines.value("sctp-port", SCTP_PORT.to_string());
+            lines.value("max-message-size", MESSAGE_LEN_MAX.to_string());
+            return lines;
+        }
         for extension in section.extensions.lines(is_answer) {
             lines.value("extmap", extension);
         }

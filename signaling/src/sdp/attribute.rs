@@ -1,6 +1,9 @@
 //! The grammar of single `a=` values. Total: every function takes any text and returns `None` for what it does not
 //! understand.
 
+use std::num::NonZeroU32;
+
+use sfu_core::command::RemoteSctp;
 use sfu_core::transport::handshake::{Fingerprint, FingerprintAlgorithm};
 use sfu_core::unit::{Pt, Ssrc};
 
@@ -8,6 +11,37 @@ use super::{Direction, ExtMap, Setup, SsrcGroup};
 
 /// Streams that one m-section may declare: three layers with RTX and FEC make nine.
 const SSRCS_MAX: usize = 16;
+
+/// What a section says about SCTP that says nothing (RFC 8841 §5.2, §6.1).
+const SCTP_PORT_DEFAULT: u16 = 5_000;
+const MAX_MESSAGE_SIZE_DEFAULT: u32 = 65_536;
+
+/// `a=sctp-port` and `a=max-message-size` (RFC 8841 §5, §6); a line that can't be read counts as not written.
+#[derive(Default)]
+pub struct SctpLines {
+    port: Option<u16>,
+    max_message_size: Option<u32>,
+}
+
+impl SctpLines {
+    pub fn read(&mut self, key: &str, value: &str) {
+        match key {
+            "sctp-port" => self.port = value.trim().parse().ok(),
+            // A length beyond 32 bits is as good as any.
+            _ => {
+                self.max_message_size =
+                    value.trim().parse().map(|size: u64| size.try_into().unwrap_or(0)).ok()
+            }
+        }
+    }
+
+    /// `None` for port 0, which closes the association.
+    pub fn remote(&self) -> Option<RemoteSctp> {
+        let port = self.port.unwrap_or(SCTP_PORT_DEFAULT);
+        let max_message_size = NonZeroU32::new(self.max_message_size.unwrap_or(MAX_MESSAGE_SIZE_DEFAULT));
+        (port != 0).then_some(RemoteSctp { port, max_message_size })
+    }
+}
 
 pub fn setup(value: &str) -> Option<Setup> {
     match value.trim() {

@@ -6,7 +6,7 @@ pub mod fragment;
 mod read;
 pub mod write;
 
-use sfu_core::command::IceCredentials;
+use sfu_core::command::{IceCredentials, RemoteSctp};
 use sfu_core::transport::handshake::Fingerprint;
 use sfu_core::unit::{Kind, Mid, Pt, Ssrc};
 
@@ -41,7 +41,9 @@ pub struct Description {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MediaKind {
     Rtp(Kind),
-    /// `application` and whatever else: always rejected, echoed as it was.
+    /// `application` with data channels over SCTP over DTLS (RFC 8841 §4).
+    Data,
+    /// Whatever else: always rejected, echoed as it was.
     Other(String),
 }
 
@@ -50,6 +52,7 @@ impl MediaKind {
         match self {
             MediaKind::Rtp(Kind::Audio) => "audio",
             MediaKind::Rtp(Kind::Video) => "video",
+            MediaKind::Data => "application",
             MediaKind::Other(name) => name,
         }
     }
@@ -81,6 +84,8 @@ pub struct Media {
     pub rids_send: Vec<String>,
     /// First alternatives of `a=simulcast:send`, in order.
     pub simulcast_send: Vec<String>,
+    /// `a=sctp-port` and `a=max-message-size` of data channels.
+    pub sctp: Option<RemoteSctp>,
 }
 
 /// A payload type with everything that was said about it.

@@ -106,6 +106,7 @@ fn section(
     let kind = match name.media.as_str() {
         "audio" => MediaKind::Rtp(Kind::Audio),
         "video" => MediaKind::Rtp(Kind::Video),
+        "application" if is_data(&name.protos, &name.formats) => MediaKind::Data,
         other => MediaKind::Other(other.to_owned()),
     };
     let mut own = TransportAttributes::default();
@@ -127,7 +128,9 @@ fn section(
         ssrc_groups: Vec::new(),
         rids_send: Vec::new(),
         simulcast_send: Vec::new(),
+        sctp: None,
     };
+    let mut sctp = attribute::SctpLines::default();
     for attribute in &description.attributes {
         let value = attribute.value.as_deref().unwrap_or_default();
         match attribute.key.as_str() {
@@ -154,10 +157,12 @@ fn section(
                 let rids = attribute::simulcast_send(value);
                 media.simulcast_send = rids.into_iter().take(16).map(str::to_owned).collect();
             }
+            "sctp-port" | "max-message-size" => sctp.read(&attribute.key, value),
             "rtpmap" | "fmtp" | "rtcp-fb" => codecs.read(&attribute.key, value),
             _ => own.read(attribute),
         }
     }
+    media.sctp = sctp.remote().filter(|_| media.kind == MediaKind::Data);
     media.codecs = codecs.in_order_of(&media.formats);
     media.direction = own.direction.or(defaults.direction).unwrap_or(Direction::SendRecv);
     media.setup = own.setup.or(defaults.setup);
@@ -167,6 +172,13 @@ fn section(
     let pwd = own.pwd.or_else(|| defaults.pwd.clone());
     media.ice = ufrag.zip(pwd).map(|(ufrag, pwd)| IceCredentials { ufrag, pwd });
     Ok(media)
+}
+
+/// RFC 8841 §4.2; the older form names a port in the format list, and nobody writes it any more.
+fn is_data(protos: &[String], formats: &[String]) -> bool {
+    let over_dtls = matches!(protos, [udp_or_tcp, dtls, sctp]
+        if (udp_or_tcp == "UDP" || udp_or_tcp == "TCP") && dtls == "DTLS" && sctp == "SCTP");
+    over_dtls && formats == ["webrtc-datachannel"]
 }
 
 /// What the `rtpmap`, `fmtp` and `rtcp-fb` lines of a section say, by payload type; they come in any order.

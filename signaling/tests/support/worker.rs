@@ -10,6 +10,7 @@ pub struct ModelTransport {
     pub slots: BTreeMap<SlotId, (SlotSpec, Option<TrackId>)>,
     pub tracks: BTreeSet<TrackId>,
     pub has_remote: bool,
+    pub has_data: bool,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +61,17 @@ impl ModelWorker {
             }
             Command::SetSlotLayer { transport, slot, .. } => {
                 assert!(self.transport(transport).slots.contains_key(&slot), "an unknown slot");
+            }
+            Command::SetData { transport, remote } => {
+                let transport = self.transport(transport);
+                assert!(transport.has_remote, "data channels before the client has described itself");
+                assert_ne!(std::mem::replace(&mut transport.has_data, remote.is_some()), remote.is_some());
+            }
+            Command::SendData { to, .. } => {
+                assert!(!to.is_empty(), "a message for nobody");
+                for transport in to {
+                    assert!(self.transport(transport).has_data, "a message for a transport without channels");
+                }
             }
         }
     }

@@ -3,7 +3,6 @@
 //! and no key.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use super::client_hello::ClientHello;
 use super::dimpl_backend::{DimplBackend, Version};
 use super::inbound::{ALERT_CLOSE_NOTIFY, Inbound, Sifted};
 use super::rtc_backend::RtcBackend;
+use crate::transport::contain;
 use crate::transport::handshake::{
     DtlsRole, Fingerprint, FingerprintAlgorithm, Handshake, HandshakeError, HandshakeEvent, SrtpKeys,
     SrtpProfile,
@@ -324,7 +324,7 @@ fn error_of_alert(description: u8) -> HandshakeError {
 
 /// A panic in a library ends one association, not the worker with everybody on it.
 fn contain<T>(call: impl FnOnce() -> Result<T, HandshakeError>) -> Result<T, HandshakeError> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(HandshakeError::Internal("panic in the DTLS library")))
+    contain::contain(call).unwrap_or(Err(HandshakeError::Internal("panic in the DTLS library")))
 }
 
 #[cfg(test)]
