@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "a browser's time can't be simulated")]
 #![allow(clippy::expect_used, reason = "what a test stands on is there or the test is over")]
 
+#[path = "browser/data.rs"]
+mod data;
 mod pages;
 mod support;
 

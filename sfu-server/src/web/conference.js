@@ -6,6 +6,7 @@
 //   autojoin=1      no lobby                  video=0|1, audio=0|1   what is captured (default 1)
 
 import { CallView } from './call.js';
+import { Chat } from './chat.js';
 import { copyLink, linksOf } from './links.js';
 import { Lobby, openWanted } from './lobby.js';
 import { LocalMedia, ownIdentity, recall, remember } from './local.js';
@@ -26,8 +27,9 @@ const settingsPicker = new DevicePicker(
 );
 let session = null;
 let call = null;
+let chat = null;
 
-exposeForTests({ session: () => session, call: () => call, local });
+exposeForTests({ session: () => session, call: () => call, chat: () => chat, local });
 start();
 
 function start() {
@@ -72,6 +74,7 @@ function join({ room, name }) {
   session.addEventListener('ended', ({ detail }) => ended(detail));
   session.addEventListener('notice', ({ detail }) => announcer.say(wordsFor(detail.code).title));
   call = new CallView({ page: callElements(name), session, local, toasts, announcer });
+  chat = new Chat({ page: chatElements(), session, announcer });
   session.join(publishable());
   announcer.say(`Joining ${room}`);
 }
@@ -88,6 +91,8 @@ function publishable() {
 function ended({ code }) {
   call?.close();
   call = null;
+  chat?.close();
+  chat = null;
   local.stop();
   for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
   const { title, body } = wordsFor(code);
@@ -120,6 +125,19 @@ function callElements(ownName) {
     overlayButton: $('toggle-overlay'),
     ownName,
     ownIdentity: ownIdentity(asked.identity),
+  };
+}
+
+function chatElements() {
+  return {
+    panel: $('chat'),
+    list: $('chat-list'),
+    empty: $('chat-empty'),
+    form: $('chat-form'),
+    box: $('chat-box'),
+    button: $('toggle-chat'),
+    badge: $('chat-unread'),
+    close: $('close-chat'),
   };
 }
 
@@ -170,6 +188,7 @@ function onKey(event) {
     v: () => void toggle('camera'),
     s: () => void call.toggleScreen(),
     o: () => call.toggleOverlay(),
+    c: () => chat.toggle(),
     l: () => session.leave(),
     '?': () => $('help').showModal(),
     escape: () => call.pinned && call.pin(call.pinned),

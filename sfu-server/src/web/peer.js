@@ -1,6 +1,7 @@
 // One RTCPeerConnection and its negotiation (the polite side of W3C "perfect negotiation"), the sections that are
 // sent on, and ICE restarts. It knows SDP goes out and comes in through `send`; it knows no participants.
 
+import { DataLink } from './data.js';
 import { addSender, encodingsFor, fitEncodings, withStartBitrate } from './encodings.js';
 
 const LAYERS_ALLOCATION = 'http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00';
@@ -11,9 +12,10 @@ const KIND = { microphone: 'audio', camera: 'video', screen: 'video', screen_aud
 const DISCONNECTED_GRACE_MS = 2000;
 const RESTART_BACKOFF_MS = [3000, 6000, 10_000];
 
-/// Events: `track` (receivers changed), `state` (detail: the pc's connectionState), `refused` (an offer failed).
+/// Events: `track` (receivers changed), `data` (a data message came), `state` (detail: the pc's connectionState), `refused` (an offer failed).
 export class Peer extends EventTarget {
   pc;
+  #data;
   #send;
   #isMuted;
   #sections = new Map(); // source → RTCRtpTransceiver
@@ -44,6 +46,13 @@ export class Peer extends EventTarget {
     // A section for the microphone is there from the start, so that somebody who only watches has a transport too.
     const init = { direction: 'inactive', streams: [this.#person] };
     this.#sections.set('microphone', this.pc.addTransceiver('audio', init));
+    this.#data = new DataLink(this.pc, 'chat');
+    this.#data.addEventListener('data', ({ detail }) => this.dispatchEvent(new CustomEvent('data', { detail })));
+  }
+
+  /// Sends reliable text to everybody; whether it left.
+  sendData(data) {
+    return this.#data.send(data);
   }
 
   /// The first offer, for the join to carry: its answer comes with the join's.
@@ -69,6 +78,7 @@ export class Peer extends EventTarget {
 
   close() {
     clearTimeout(this.#restartTimer);
+    this.#data.close();
     this.#negotiable = false;
     this.pc.onnegotiationneeded = this.pc.ontrack = null;
     this.pc.oniceconnectionstatechange = this.pc.onconnectionstatechange = null;

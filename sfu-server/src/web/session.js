@@ -11,7 +11,8 @@ const FINAL_ERRORS = new Set(['room_full', 'bad_room', 'bad_identity', 'bad_vers
 const REJOIN_REASONS = new Set(['ice_timeout', 'consent_expired', 'dtls_failed', 'server_shutdown']);
 const LOG_LENGTH_MAX = 1000;
 
-/// Events: `change` (something to show is different), `state`, `notice` (detail: {code, …}), `ended` (detail: {code}).
+/// Events: `change` (something to show is different), `state`, `notice` (detail: {code, …}), `ended` (detail: {code}),
+/// `data` (detail: {label, from, private, data}), `data_refused` (detail: {label, reason}).
 ///
 /// States: `idle` → `joining` → `joined` ⇄ `reconnecting` → `ended`.
 export class Session extends EventTarget {
@@ -121,6 +122,12 @@ export class Session extends EventTarget {
     this.#changed();
   }
 
+  /// Says something to everybody in the room, by data channel or, while there is none, by the socket. Whether it left.
+  sendData(label, data) {
+    if (this.state !== 'joined') return false;
+    return this.peer?.sendData(data) || this.#signal.send({ type: 'data', label, data });
+  }
+
   /// Desired layer of a track; sent only when it differs from what was asked before.
   prefer(track, layer, paused) {
     const before = this.#preferences.get(track);
@@ -163,6 +170,9 @@ export class Session extends EventTarget {
       case 'connected':
         this.timings.connected ??= performance.now();
         return this.#changed();
+      case 'data':
+      case 'data_refused':
+        return this.dispatchEvent(new CustomEvent(message.type, { detail: message }));
       case 'closed':
         return this.#closed(message);
       case 'error':
@@ -216,6 +226,7 @@ export class Session extends EventTarget {
     });
     this.peer = peer;
     peer.addEventListener('track', () => this.#changed());
+    peer.addEventListener('data', ({ detail }) => this.dispatchEvent(new CustomEvent('data', { detail })));
     peer.addEventListener('state', ({ detail }) => this.#mediaState(peer, detail));
     peer.addEventListener('refused', ({ detail }) => this.#refused(peer, detail));
     for (const [source, track] of this.#tracks) {

@@ -8,9 +8,10 @@
 /// `sfu.published`     {microphone: track id, …} of one's own
 /// `sfu.pc`            the RTCPeerConnection
 /// `sfu.timings`       {join, joined, connected, firstFrames: {track id: ms}} on performance.now()'s clock
+/// `sfu.chat`          {open, unread, messages: [{from, name, text, own, failed}]}
 /// `sfu.log`           messages and state changes in order: [{at, type, …}], `sent: true` for own ones
 /// `sfu.stats()`       {inbound, outbound} of the last second, by mid
-export function exposeForTests({ session, call, local }) {
+export function exposeForTests({ session, call, chat, local }) {
   const view = {
     get state() {
       return session()?.state ?? 'idle';
@@ -40,6 +41,11 @@ export function exposeForTests({ session, call, local }) {
     },
     get timings() {
       return { ...session()?.timings, firstFrames: Object.fromEntries(call()?.firstFrames ?? []) };
+    },
+    get chat() {
+      const { isOpen: open, unread, messages } = chat() ?? { isOpen: false, unread: 0, messages: [] };
+      const plain = messages.map(({ from, name, text, own, failed }) => ({ from, name, text, own, failed }));
+      return { open, unread, messages: plain };
     },
     get log() {
       return session()?.log.map((entry) => ({ ...entry })) ?? [];
