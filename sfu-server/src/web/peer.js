@@ -12,7 +12,11 @@ const KIND = { microphone: 'audio', camera: 'video', screen: 'video', screen_aud
 const DISCONNECTED_GRACE_MS = 2000;
 const RESTART_BACKOFF_MS = [3000, 6000, 10_000];
 
-/// Events: `track` (receivers changed), `data` (a data message came), `state` (detail: the pc's connectionState), `refused` (an offer failed).
+// Ids go on over the connections of a page: an answer to an offer of the last one is not for this one.
+let offerIds = 0;
+
+/// Events: `track` (receivers changed), `data` (a data message came), `state` (detail: the pc's connectionState), `refused` (an
+/// offer failed), `crossed` (detail: the server's offer that crossed this connection's very first one; another has to take it).
 export class Peer extends EventTarget {
   pc;
   #data;
@@ -22,7 +26,6 @@ export class Peer extends EventTarget {
   // Receivers play what shares a stream in step: a person's voice and picture, a screen's sound and picture.
   #person = new MediaStream();
   #screen = new MediaStream();
-  #offerId = 0;
   #pendingOffer = 0;
   #negotiable = false;
   #wantsOffer = false;
@@ -173,10 +176,10 @@ export class Peer extends EventTarget {
   }
 
   #nextOffer() {
-    this.#offerId += 1;
-    this.#pendingOffer = this.#offerId;
+    offerIds += 1;
+    this.#pendingOffer = offerIds;
     const { sdp } = this.pc.localDescription;
-    return { id: this.#offerId, sdp, tracks: this.#describe(sdp) };
+    return { id: offerIds, sdp, tracks: this.#describe(sdp) };
   }
 
   /// What the offer's sending sections are. The SDP decides which send: directions may have changed since.
@@ -195,6 +198,11 @@ export class Peer extends EventTarget {
   async #receive(message) {
     if (this.pc.signalingState === 'closed') return;
     if (message.type === 'offer') {
+      // A first offer that is rolled back leaves Chromium without its data section: it would offer in circles for ever.
+      if (this.pc.signalingState === 'have-local-offer' && !this.pc.currentRemoteDescription) {
+        this.dispatchEvent(new CustomEvent('crossed', { detail: message }));
+        return;
+      }
       // The polite peer: a local offer in flight is rolled back by this, and is needed again afterwards.
       await this.pc.setRemoteDescription({ type: 'offer', sdp: withStartBitrate(message.sdp) });
       this.#pendingOffer = 0;

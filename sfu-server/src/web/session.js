@@ -31,6 +31,7 @@ export class Session extends EventTarget {
   #muted = new Map(); // source → desired state
   #published = new Map(); // source → track id that the server gave
   #preferences = new Map(); // track id → {layer, paused}, as last asked
+  #iceServers = [];
   #offered = null; // the Peer whose first offer went out with the join
   #rejoins = 0;
 
@@ -188,7 +189,7 @@ export class Session extends EventTarget {
     this.timings.joined ??= performance.now();
     this.retryAt = null;
     const rejoined = this.state === 'reconnecting';
-    const iceServers = message.ice_servers ?? [];
+    const iceServers = (this.#iceServers = message.ice_servers ?? []);
     if (message.resumed && this.peer) {
       this.#resumed();
     } else if (this.#offered && this.#offered === this.peer) {
@@ -229,10 +230,19 @@ export class Session extends EventTarget {
     peer.addEventListener('data', ({ detail }) => this.dispatchEvent(new CustomEvent('data', { detail })));
     peer.addEventListener('state', ({ detail }) => this.#mediaState(peer, detail));
     peer.addEventListener('refused', ({ detail }) => this.#refused(peer, detail));
+    peer.addEventListener('crossed', ({ detail }) => this.#crossed(peer, detail));
     for (const [source, track] of this.#tracks) {
       // Without a track yet (a camera that is off) the section is still offered, muted, so that it can be turned on.
       void peer.publish(source, track);
     }
+  }
+
+  /// The server's offer goes to a connection that has offered nothing yet, and offers afterwards.
+  #crossed(peer, offer) {
+    if (peer !== this.peer) return;
+    this.#build();
+    this.peer.open({ iceServers: this.#iceServers });
+    void this.peer.receive(offer);
   }
 
   #mediaState(peer, state) {

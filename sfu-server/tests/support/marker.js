@@ -313,7 +313,8 @@
       return `${key} track=${trackId} layer=${layer} visible=${visible} ${video.videoWidth}×${video.videoHeight} ${JSON.stringify(read(video))}`;
     });
     const log = sfu.log.slice(-25).map(({ at, type, sent, sdp, ...rest }) => {
-      return `${Math.round(at)} ${sent ? '→' : '←'} ${type} ${JSON.stringify(rest).slice(0, 200)}`;
+      const lines = sdp?.match(/^m=\S+ \d+|^a=(mid:.*|sendrecv|sendonly|recvonly|inactive)/gm) ?? [];
+      return `${Math.round(at)} ${sent ? '→' : '←'} ${type} ${JSON.stringify(rest).slice(0, 200)} ${lines.join(' ')}`;
     });
     if (lastSkews) log.push(`skews measured from ${JSON.stringify(lastSkews)}`);
     return [`state=${sfu.state} pc=${sfu.pc?.connectionState} ice=${sfu.pc?.iceConnectionState}`, ...tiles, ...log].join('\n');
