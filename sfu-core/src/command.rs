@@ -7,6 +7,7 @@ use crate::unit::{
     ClockRate, Kind, LayerId, Mid, ParticipantId, Pt, Rid, RoomId, SlotId, Ssrc, TrackId, TransportId,
 };
 
+pub use crate::codec::{Codec, H264Profile};
 pub use crate::unit::DataMessage;
 pub use crate::wire::rtp_ext::ExtensionIds;
 
@@ -72,18 +73,6 @@ pub struct RemoteTransport {
     pub fingerprints: Vec<Fingerprint>,
     /// The role that *we* take.
     pub dtls_role: DtlsRole,
-}
-
-/// A codec as negotiated (RFC 7587, 7741, 9628, 6184, AV1 RTP spec, 7798, 2198).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Codec {
-    Opus,
-    Red,
-    Vp8,
-    Vp9 { profile: u8 },
-    H264 { packetization_mode: u8, profile_level_id: u32 },
-    H265,
-    Av1 { profile: u8 },
 }
 
 /// One negotiated payload type of an m-section, with its RTX payload type (RFC 4588).

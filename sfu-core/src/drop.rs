@@ -45,6 +45,8 @@ pub enum DropReason {
     PaddingOnly,
     /// RTX that repeats nothing we know.
     RtxUnusable,
+    /// Redundant audio whose headers don't hold together, or name a codec other than Opus.
+    RedMalformed,
     /// Payload longer than what can be forwarded in one datagram.
     TooLarge,
     /// A queued reference whose packet has left the store.
@@ -95,6 +97,8 @@ pub struct Counters {
     pub rtx_received: u64,
     pub nacks_sent: u64,
     pub nacks_received: u64,
+    /// Audio packets that never came, taken from a later one's redundancy.
+    pub red_recovered: u64,
     pub keyframe_requests_sent: u64,
     pub keyframe_requests_received: u64,
     pub layer_switches: u64,
@@ -116,6 +120,7 @@ impl Default for Counters {
             rtx_received: 0,
             nacks_sent: 0,
             nacks_received: 0,
+            red_recovered: 0,
             keyframe_requests_sent: 0,
             keyframe_requests_received: 0,
             layer_switches: 0,

@@ -11,6 +11,7 @@
 //!   handshakes do.
 
 pub mod bwe;
+pub mod codec;
 pub mod command;
 pub mod config;
 pub mod demux;

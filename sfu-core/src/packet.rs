@@ -1,6 +1,6 @@
 //! A received packet, parsed once: everything that forwarding needs, without the payload's bytes.
 
-use crate::unit::{ExtSeq, LayerId, RtpTime, Time};
+use crate::unit::{ExtSeq, LayerId, Pt, RtpTime, Time};
 use crate::wire::payload::PayloadDescriptor;
 use crate::wire::rtp_ext::{AbsCaptureTime, AudioLevel, PlayoutDelay, VideoOrientation};
 
@@ -39,6 +39,27 @@ pub struct Packet {
     pub format: u8,
     pub descriptor: PayloadDescriptor,
     pub carried: Carried,
+    /// It never came: a later packet's redundancy held a copy.
+    pub recovered: bool,
+}
+
+/// How packets of one source format leave through a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutFormat {
+    pub pt: Pt,
+    /// RTX payload type (RFC 4588).
+    pub rtx: Option<Pt>,
+    pub form: PayloadForm,
+}
+
+/// What becomes of a payload on its way through a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PayloadForm {
+    AsIs,
+    /// Redundant audio with this inner payload type.
+    Red { inner: Pt },
+    /// Of redundant audio only the primary block.
+    Primary,
 }
 
 /// Header extensions that travel on to subscribers that negotiated them.
@@ -61,6 +82,7 @@ impl Packet {
             format: 0,
             descriptor: PayloadDescriptor::Opaque,
             carried: Carried::default(),
+            recovered: false,
         }
     }
 }

@@ -17,7 +17,7 @@ const ROWS: [(&[&str], &str); 12] = [
     (&["packet"], "the parsed packet, and where things are"),
     (&["command", "event", "output"], "the engine's boundary: plain values"),
     (&["wire", "transport::handshake"], "bytes to fields; the contract of a handshake"),
-    (&["config", "drop", "demux", "guard"], "bounds; reasons; what a datagram is; the seal's watch"),
+    (&["config", "drop", "demux", "guard", "codec"], "bounds; reasons; datagrams; the seal's watch; codecs"),
     (&["unit"], "newtypes and arithmetic"),
 ];
 

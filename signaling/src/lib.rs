@@ -20,6 +20,7 @@
 //! takes `&mut self`, and calls [`Rooms::handle_timeout`] at [`Rooms::next_timeout`].
 
 mod candidate;
+pub mod codec_policy;
 pub mod data;
 mod directory;
 pub mod error;
@@ -36,6 +37,7 @@ pub mod viewer;
 pub mod whep;
 pub mod whip;
 
+pub use codec_policy::{CodecName, CodecPolicy, CodecPolicyError};
 pub use error::{ErrorCode, JoinError, MessageError, ResourceError};
 pub use message::{ClientMessage, JoinRequest, ServerMessage, parse_client_message};
 pub use negotiate::NodeId;

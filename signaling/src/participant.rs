@@ -307,11 +307,26 @@ impl Participant {
         Some(ServerMessage::Layer { mid: known.spec.mid.0.to_string(), track: known.source, layer, reason })
     }
 
+    /// The worker forwards something through a slot.
+    pub fn slot_works(&mut self, slot: SlotId) {
+        if let Some(known) = self.worker_slots.get_mut(&slot) {
+            known.unsupported = None;
+        }
+    }
+
     /// The worker can't forward a track through a slot.
     pub fn unsupported_message(&mut self, slot: SlotId, track: TrackId) -> Option<ServerMessage> {
         let known = self.worker_slots.get_mut(&slot).filter(|known| known.source == Some(track))?;
         known.unsupported = Some(track);
         Some(ServerMessage::CodecUnsupported { mid: known.spec.mid.0.to_string(), track })
+    }
+
+    /// What a client is told beside a snapshot, which has no room for it: the slots whose codec it lacks.
+    pub fn unsupported_messages(&self) -> Vec<ServerMessage> {
+        let unsupported = self.worker_slots.values().filter_map(|known| Some((known, known.unsupported?)));
+        unsupported
+            .map(|(known, track)| ServerMessage::CodecUnsupported { mid: known.spec.mid.0.to_string(), track })
+            .collect()
     }
 
     pub fn wants(&self, track: TrackId) -> bool {

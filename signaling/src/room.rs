@@ -265,10 +265,15 @@ impl Room {
                 if let Some(remote) = remote {
                     ctx.out.command(self.worker, Command::SetRemote { transport, remote });
                 }
+                let refused = participant.negotiation.take_refused();
                 let announcements = self.update_tracks(id, &[], ctx);
                 self.confirm_tracks(id, &announcements, ctx.out);
                 self.announce(id, announcements, ctx);
                 self.sync(id, ctx);
+                for (mid, track) in refused {
+                    let mid = mid.0.to_string();
+                    self.send(id, ServerMessage::CodecUnsupported { mid, track }, ctx.out);
+                }
             }
             Err(error) => self.send(id, error_about(ErrorCode::BadAnswer, &error, offer_id), ctx.out),
         }
@@ -406,7 +411,16 @@ impl Room {
         }
     }
 
-    pub fn slot_layer(&self, id: ParticipantId, slot: SlotId, layer: Option<LayerId>, ctx: &mut Context<'_>) {
+    pub fn slot_layer(
+        &mut self,
+        id: ParticipantId,
+        slot: SlotId,
+        layer: Option<LayerId>,
+        ctx: &mut Context<'_>,
+    ) {
+        if let Some(participant) = self.participants.get_mut(&id).filter(|_| layer.is_some()) {
+            participant.slot_works(slot);
+        }
         let Some(participant) = self.participants.get(&id) else { return };
         let source = |track: TrackId| {
             let owner = ctx.directory.track(track)?.participant;
@@ -448,7 +462,11 @@ impl Room {
         let snapshot = self.snapshot(id, true, config)?;
         let participant = self.participants.get_mut(&id)?;
         participant.set_shown(snapshot.slots.clone());
-        out.resynced(participant.session?, &snapshot.slots);
+        let session = participant.session?;
+        out.resynced(session, &snapshot.slots);
+        for message in participant.unsupported_messages() {
+            out.send(session, message);
+        }
         Some(snapshot)
     }
 
@@ -458,6 +476,10 @@ impl Room {
             participant.set_shown(snapshot.slots.clone());
         }
         self.send(id, ServerMessage::Joined(snapshot), ctx.out);
+        let unsupported = self.participants.get(&id).map(Participant::unsupported_messages);
+        for message in unsupported.unwrap_or_default() {
+            self.send(id, message, ctx.out);
+        }
     }
 
     fn snapshot(&self, id: ParticipantId, resumed: bool, config: &RoomsConfig) -> Option<Box<Snapshot>> {

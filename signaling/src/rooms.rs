@@ -12,6 +12,7 @@ use sfu_core::event::{CloseReason, Event};
 use sfu_core::transport::handshake::Fingerprint;
 use sfu_core::unit::{ParticipantId, RoomId, Time, WorkerId};
 
+use crate::codec_policy::CodecPolicy;
 use crate::directory::{Context, Deadline, Deadlines, Directory};
 use crate::error::{ErrorCode, JoinError, ResourceError};
 use crate::message::{
@@ -54,6 +55,9 @@ pub struct RoomsConfig {
     /// Of the server's certificate; SHA-256.
     pub fingerprint: Fingerprint,
     pub ice_servers: Vec<IceServer>,
+    pub codecs: CodecPolicy,
+    /// By name of the room, for those that have a policy of their own.
+    pub codecs_of_rooms: BTreeMap<String, CodecPolicy>,
 }
 
 impl RoomsConfig {
@@ -70,7 +74,14 @@ impl RoomsConfig {
             node,
             fingerprint,
             ice_servers: Vec::new(),
+            codecs: CodecPolicy::default(),
+            codecs_of_rooms: BTreeMap::new(),
         }
+    }
+
+    /// Which codecs a room takes.
+    pub fn codecs_of(&self, room: &str) -> &CodecPolicy {
+        self.codecs_of_rooms.get(room).unwrap_or(&self.codecs)
     }
 }
 
@@ -360,6 +371,7 @@ impl Rooms {
             fingerprint: self.config.fingerprint.clone(),
             candidates: worker.map(|worker| worker.candidates.clone()).unwrap_or_default(),
             ufrag_prefix: UfragPrefix::new(self.config.node, id),
+            codecs: self.config.codecs_of(name).clone(),
         };
         Ok(Negotiation::new(local, &mut self.rng).with_flow(flow))
     }

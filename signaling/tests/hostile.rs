@@ -58,6 +58,7 @@ fn negotiation() -> (Negotiation, StdRng) {
         fingerprint: Fingerprint { algorithm: FingerprintAlgorithm::Sha256, digest: vec![0xab; 32] },
         candidates: vec!["192.0.2.1:7882".parse().unwrap()],
         ufrag_prefix: UfragPrefix::new(NodeId::new("n0de").unwrap(), WorkerId(0)),
+        codecs: signaling::CodecPolicy::default(),
     };
     (Negotiation::new(local, &mut rng), rng)
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 pub use self::schedule::{Schedule, TICK};
 
-use crate::packet::{SegmentId, StreamRef};
+use crate::packet::{OutFormat, SegmentId, StreamRef};
 use crate::unit::{ExtSeq, SlotId};
 
 /// References that may wait for one subscriber: more than a second of everything that 25 cameras send.
@@ -22,6 +22,8 @@ pub struct Paced {
     /// The slot's sequence number of the original.
     pub seq: ExtSeq,
     pub segment: SegmentId,
+    /// As it was when the packet was chosen: the slot may show another source by now.
+    pub format: OutFormat,
     /// A repair: goes out in the RTX stream, with a number of its own.
     pub rtx: bool,
 }

@@ -5,6 +5,7 @@ pub mod keyframe_requests;
 pub mod nack_generator;
 pub mod receiver_report;
 pub mod recv_stream;
+pub mod redundancy;
 pub mod source_clock;
 pub mod track;
 pub mod twcc_recorder;
@@ -26,7 +27,9 @@ use crate::publisher::track::Track;
 use crate::publisher::twcc_recorder::TwccRecorder;
 use crate::unit::{ExtSeq, NtpTime, RtpTime, Ssrc, Time};
 use crate::wire::payload::PayloadDescriptor;
+use crate::wire::payload::red::RedDescriptor;
 use crate::wire::payload::vp8::Vp8Descriptor;
+use crate::wire::payload::{av1, h264, h265, vp9};
 use crate::wire::rtp::RtpHeader;
 use crate::wire::rtp_ext::{ExtensionMap, Extensions};
 use crate::wire::rtx;
@@ -93,25 +96,29 @@ impl Publisher {
         }
     }
 
-    /// Takes one RTP packet: binds, counts, keeps.
+    /// Takes one RTP packet: binds, counts, keeps. What is new is appended to `fresh`: the packet, and before it those
+    /// that its redundancy has brought back.
     pub fn receive(
         &mut self,
         now: Time,
         incoming: &Incoming<'_>,
         tracks: &mut Tracks,
+        fresh: &mut Vec<Fresh>,
         counters: &mut Counters,
-    ) -> Result<Fresh, DropReason> {
+    ) -> Result<(), DropReason> {
         if let Some(seq) = incoming.extensions.transport_cc {
             self.twcc.record(now, incoming.header.ssrc, seq);
         }
         let bound = self.bindings.bind(incoming, &self.tracks, tracks)?;
         let track = tracks.get_mut(bound.track.0).ok_or(DropReason::UnknownStream)?;
-        if bound.rtx {
+        let received = if bound.rtx {
             counters.rtx_received += 1;
             receive_rtx(now, bound, incoming, track)
         } else {
-            self.receive_media(now, bound, incoming, track)
-        }
+            self.receive_media(now, bound, incoming, track, fresh, counters)
+        };
+        fresh.push(received?);
+        Ok(())
     }
 
     fn receive_media(
@@ -120,11 +127,14 @@ impl Publisher {
         bound: Bound,
         incoming: &Incoming<'_>,
         track: &mut Track,
+        fresh: &mut Vec<Fresh>,
+        counters: &mut Counters,
     ) -> Result<Fresh, DropReason> {
         let header = incoming.header;
         let (format, payload_type) = track.format(header.pt).ok_or(DropReason::UnknownPayloadType)?;
         let (codec, repairable, clock_rate) =
-            (payload_type.codec.clone(), payload_type.nack, payload_type.clock_rate);
+            (payload_type.codec, payload_type.nack, payload_type.clock_rate);
+        let plain_audio = track.plain_audio();
         let (kind, muted) = (track.spec.kind, track.spec.muted);
         let layer = track.layer_mut(bound.layer).ok_or(DropReason::UnknownStream)?;
         if layer.stream.as_ref().is_none_or(|stream| stream.ssrc != header.ssrc) {
@@ -139,19 +149,37 @@ impl Publisher {
             layer.keyframes.want();
         }
         if muted {
+            stream.withhold(incoming.index);
             return Err(DropReason::Muted);
         }
         let source = StreamRef { track: bound.track, layer: bound.layer, stream: stream.id };
+        let new = |seq| Fresh { source, seq, padding_only: false };
         if incoming.payload.is_empty() {
-            return Ok(Fresh { source, seq: incoming.index, padding_only: true });
+            return Ok(Fresh { padding_only: true, ..new(incoming.index) });
         }
-        let descriptor = describe(&codec, incoming.payload)?;
+        if let (Codec::Red, Some((plain, inner))) = (codec, plain_audio) {
+            let red = RedDescriptor::parse(incoming.payload, inner).ok_or(DropReason::RedMalformed)?;
+            if stream.withheld_before(incoming.index, red.redundant_count()) {
+                // Its copies are of what was muted.
+                let packet = packet(now, incoming, incoming.index, plain, PayloadDescriptor::Opaque);
+                stream.keep(packet, red.primary(incoming.payload))?;
+                return Ok(new(incoming.index));
+            }
+            let packet = packet(now, incoming, incoming.index, format, PayloadDescriptor::Red(red));
+            redundancy::recover(now, stream, &packet, &red, incoming.payload, plain, |seq| {
+                counters.red_recovered += 1;
+                fresh.push(new(seq));
+            });
+            stream.keep(packet, incoming.payload)?;
+            return Ok(new(incoming.index));
+        }
+        let descriptor = describe(codec, incoming.payload)?;
         let packet = packet(now, incoming, incoming.index, format, descriptor);
         stream.keep(packet, incoming.payload)?;
         if descriptor.is_keyframe_start() {
             layer.keyframes.arrived();
         }
-        Ok(Fresh { source, seq: incoming.index, padding_only: false })
+        Ok(new(incoming.index))
     }
 
     /// A sender report of one of this publisher's streams.
@@ -190,7 +218,7 @@ fn receive_rtx(
     let (osn, original) = rtx::split(incoming.payload).ok_or(DropReason::RtxUnusable)?;
     let (format, payload_type) =
         track.format_of_rtx(incoming.header.pt).ok_or(DropReason::UnknownPayloadType)?;
-    let codec = payload_type.codec.clone();
+    let codec = payload_type.codec;
     let muted = track.spec.muted;
     let layer = track.layer_mut(bound.layer).ok_or(DropReason::RtxUnusable)?;
     let stream = layer.stream.as_mut().ok_or(DropReason::RtxUnusable)?;
@@ -203,7 +231,7 @@ fn receive_rtx(
     if original.is_empty() {
         return Err(DropReason::PaddingOnly);
     }
-    let descriptor = describe(&codec, original)?;
+    let descriptor = describe(codec, original)?;
     stream.keep(packet(now, incoming, seq, format, descriptor), original)?;
     if descriptor.is_keyframe_start() {
         layer.keyframes.arrived();
@@ -211,12 +239,19 @@ fn receive_rtx(
     Ok(Fresh { source, seq, padding_only: false })
 }
 
-fn describe(codec: &Codec, payload: &[u8]) -> Result<PayloadDescriptor, DropReason> {
+fn describe(codec: Codec, payload: &[u8]) -> Result<PayloadDescriptor, DropReason> {
+    let video = |keyframe_start, temporal_id| Ok(PayloadDescriptor::Video { keyframe_start, temporal_id });
     match codec {
         Codec::Vp8 => {
             Vp8Descriptor::parse(payload).map(PayloadDescriptor::Vp8).ok_or(DropReason::RtpMalformed)
         }
-        _ => Ok(PayloadDescriptor::Opaque),
+        Codec::Vp9 { .. } => video(vp9::is_keyframe_start(payload), vp9::temporal_id(payload)),
+        Codec::H264 { .. } => video(h264::is_keyframe_start(payload), None),
+        Codec::H265 { .. } => video(h265::is_keyframe_start(payload), h265::temporal_id(payload)),
+        Codec::Av1 { .. } => video(av1::is_keyframe_start(payload), av1::temporal_id(payload)),
+        Codec::Opus => Ok(PayloadDescriptor::Opaque),
+        // Without plain Opus in its section nothing says what is inside.
+        Codec::Red => Err(DropReason::RedMalformed),
     }
 }
 
@@ -241,5 +276,6 @@ fn packet(
             video_orientation: extensions.video_orientation,
             playout_delay: extensions.playout_delay,
         },
+        recovered: false,
     }
 }

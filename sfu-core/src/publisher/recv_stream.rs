@@ -17,6 +17,8 @@ pub struct RecvStream {
     pub report: ReceiverReport,
     highest: Option<ExtSeq>,
     last_packet: Time,
+    /// The newest packet that was withheld because its track was muted.
+    withheld: Option<ExtSeq>,
     newest_frame: Option<RtpTime>,
     /// When the last frames began to arrive, oldest first.
     frames: [Time; RecvStream::FRAMES],
@@ -37,6 +39,7 @@ impl RecvStream {
             report: ReceiverReport::new(clock_rate),
             highest: None,
             last_packet: now,
+            withheld: None,
             newest_frame: None,
             frames: [now; RecvStream::FRAMES],
             capture: None,
@@ -59,6 +62,16 @@ impl RecvStream {
     /// A repair: the original packet inside RTX.
     pub fn repaired(&mut self, now: Time, seq: ExtSeq) {
         self.nack.repaired(now, seq);
+    }
+
+    /// A packet isn't kept because the track is muted.
+    pub fn withhold(&mut self, seq: ExtSeq) {
+        self.withheld = self.withheld.max(Some(seq));
+    }
+
+    /// Whether one of the `count` packets before `seq` was withheld.
+    pub fn withheld_before(&self, seq: ExtSeq, count: usize) -> bool {
+        self.withheld.is_some_and(|withheld| seq.since(withheld) <= count as i64)
     }
 
     /// The highest number that has arrived.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::command::{PayloadType, TrackSpec};
+use crate::command::{Codec, PayloadType, TrackSpec};
 use crate::packet::{PeerIx, StreamRef};
 use crate::publisher::keyframe_requests::KeyframeRequests;
 use crate::publisher::recv_stream::RecvStream;
@@ -103,6 +103,12 @@ impl Track {
     /// The payload type that `pt` is the RTX of.
     pub fn format_of_rtx(&self, pt: Pt) -> Option<(u8, &PayloadType)> {
         self.formats().find(|(_, format)| format.rtx == Some(pt))
+    }
+
+    /// The place of plain Opus in the list, and its payload type: what redundant audio is made of.
+    pub fn plain_audio(&self) -> Option<(u8, Pt)> {
+        let (at, format) = self.formats().find(|(_, format)| format.codec == Codec::Opus)?;
+        Some((at, format.pt))
     }
 
     fn formats(&self) -> impl Iterator<Item = (u8, &PayloadType)> {

@@ -80,6 +80,7 @@ fn offer_run(
     let slot = peer.subscriber.slots.get_mut(route.slot)?;
     let ix = pending.first()?.source.track;
     let run = pending.iter().take_while(|fresh| fresh.source.track == ix);
+    let mut refused = false;
     for (at, fresh) in run.enumerate() {
         let Some(stream) = track.stream(fresh.source) else { continue };
         if fresh.padding_only {
@@ -87,9 +88,13 @@ fn offer_run(
             continue;
         }
         let Some((packet, _)) = stream.store.get(fresh.seq) else { continue };
-        match slot.offer(track, stream, fresh.source, packet) {
+        let offered = slot.offer(track, stream, fresh.source, packet);
+        refused = offered == Offered::Unsupported;
+        match offered {
             Offered::Queue(paced) => queue(paced, &mut peer.subscriber.pacer, counters),
             Offered::Enter(paced) => {
+                // The layer that is announced says that it works again.
+                slot.unsupported = false;
                 queue(paced, &mut peer.subscriber.pacer, counters);
                 let later = pending.get(at + 1..).unwrap_or_default();
                 catch_up(fresh, later, track, stream, slot, &mut peer.subscriber.pacer, counters);
@@ -101,7 +106,6 @@ fn offer_run(
                     slot.unsupported = true;
                     notices.push(Notice::Unsupported { peer: route.peer, slot: route.slot });
                 }
-                return None;
             }
         }
     }
@@ -111,7 +115,7 @@ fn offer_run(
         counters.layer_switches += 1;
         notices.push(Notice::Layer { peer: route.peer, slot: route.slot, layer });
     }
-    slot.selector.waits_for()
+    slot.selector.waits_for().filter(|_| !refused)
 }
 
 /// A slot has entered a stream at `first`, and reordering has brought some of what follows before it: that was skipped

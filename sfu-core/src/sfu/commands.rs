@@ -1,6 +1,8 @@
 //! Carries out what the control plane asks. A command about something that is gone already is not an error: worker
 //! and control plane learn of an end at different moments.
 
+use std::collections::VecDeque;
+
 use rand::Rng;
 
 use crate::command::{Command, DataMessage, LayerRequest, OpenTransport, SlotSpec, TrackSpec};
@@ -140,11 +142,10 @@ impl Sfu {
         // Formats may have moved: the slots that show the track match them anew.
         let Some(track) = self.tracks.get(track_ix.0) else { return };
         for route in &track.routes {
-            let slot =
-                self.peers.get_mut(route.peer.0).and_then(|peer| peer.subscriber.slots.get_mut(route.slot));
-            if let Some(slot) = slot {
-                slot.match_formats(track);
-            }
+            let Some(peer) = self.peers.get_mut(route.peer.0) else { continue };
+            let Some(slot) = peer.subscriber.slots.get_mut(route.slot) else { continue };
+            slot.match_formats(track);
+            announce_if_unsupported(peer.id, slot, track.spec.id, &mut self.events);
         }
     }
 
@@ -191,6 +192,9 @@ impl Sfu {
         if let Some(slot) = peer.subscriber.slots.get_mut(spec.id) {
             let source = slot.source().and_then(|track| self.tracks.get(track.0));
             slot.update(spec, source);
+            if let Some(track) = source {
+                announce_if_unsupported(peer.id, slot, track.spec.id, &mut self.events);
+            }
         } else if peer.subscriber.slots.uses(&spec) {
             // A second count under one SSRC would seal its indices again.
             self.counters.drop(DropReason::SealedBefore);
@@ -218,7 +222,8 @@ impl Sfu {
         let track = source.and_then(|at| self.tracks.get(at.0).map(|track| (at, track)));
         let track = track.filter(|(_, track)| track.room == room);
         slot.set_source(track);
-        let Some((at, _)) = track else { return };
+        let Some((at, track)) = track else { return };
+        announce_if_unsupported(transport, slot, track.spec.id, &mut self.events);
         if let Some(track) = self.tracks.get_mut(at.0) {
             track.routes.push(route);
         }
@@ -241,12 +246,24 @@ impl Sfu {
     fn want_slot_keyframe(&mut self, ix: PeerIx, id: SlotId) {
         let peer = self.peers.get(ix.0).filter(|peer| peer.transport.is_connected());
         let Some(slot) = peer.and_then(|peer| peer.subscriber.slots.get(id)) else { return };
-        if let (Some(track), Some(layer)) = (slot.source(), slot.selector.waits_for()) {
+        if let (Some(track), Some(layer)) = (slot.source(), slot.waits_for()) {
             self.want_keyframe(track, layer);
         }
     }
 
     fn peer(&self, transport: TransportId) -> Option<PeerIx> {
         self.peers_by_id.get(&transport).copied()
+    }
+}
+
+/// What a slot can carry in no codec of its source needn't wait for the first packet to be known.
+fn announce_if_unsupported(
+    transport: TransportId,
+    slot: &mut Slot,
+    track: TrackId,
+    events: &mut VecDeque<Event>,
+) {
+    if slot.can_carry_nothing() && !std::mem::replace(&mut slot.unsupported, true) {
+        events.push_back(Event::SlotUnsupported { transport, slot: slot.spec.id, track });
     }
 }

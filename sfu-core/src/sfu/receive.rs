@@ -76,12 +76,13 @@ impl Sfu {
             header.payload(packet).and_then(|range| packet.get(range)).ok_or(DropReason::RtpMalformed)?;
         let incoming = Incoming { header: &header, index: opened.index, extensions: &extensions, payload };
         touch(peer, ix, &mut self.touched);
-        let fresh = peer.publisher.receive(now, &incoming, &mut self.tracks, &mut self.counters)?;
+        peer.publisher.receive(now, &incoming, &mut self.tracks, &mut self.fresh, &mut self.counters)?;
         while let Some(ssrc) = peer.publisher.bindings.take_forgotten() {
             peer.transport.forget(ssrc);
         }
-        self.note(now, ix, &fresh, &extensions);
-        self.fresh.push(fresh);
+        if let Some(fresh) = self.fresh.last().copied() {
+            self.note(now, ix, &fresh, &extensions);
+        }
         Ok(())
     }
 

@@ -127,7 +127,7 @@ impl Sfu {
                 let connected = peer.transport.is_connected();
                 let Some(slot) = peer.subscriber.slots.get_mut(route.slot) else { continue };
                 slot.selector.retarget(&track.arriving);
-                wanted.extend(slot.selector.waits_for().filter(|_| connected));
+                wanted.extend(slot.waits_for().filter(|_| connected));
             }
             for layer in wanted {
                 track.want_keyframe(layer);

@@ -50,6 +50,14 @@ impl LayerSelector {
         if wanted && entry { Selection::Switch } else { Selection::Skip }
     }
 
+    /// Whether `layer` is what the slot shows or, while it shows nothing, might begin with.
+    pub fn concerns(&self, layer: LayerId) -> bool {
+        match self.current {
+            Some(current) => current == layer,
+            None => self.target == Some(layer) || self.allows(layer),
+        }
+    }
+
     pub fn switched(&mut self, layer: LayerId) {
         self.current = Some(layer);
     }

@@ -140,7 +140,7 @@ impl Subscriber {
     /// The layer of its source that a stream of ours shows, or waits for: where a keyframe request belongs.
     pub fn keyframe_target(&self, media: Ssrc) -> Option<(TrackIx, LayerId)> {
         let slot = self.slots.iter().find(|slot| slot.spec.ssrc == media)?;
-        Some((slot.source()?, slot.selector.current().or(slot.selector.waits_for())?))
+        Some((slot.source()?, slot.selector.current().or(slot.waits_for())?))
     }
 }
 
@@ -157,6 +157,7 @@ fn repair(now: Time, slot: &mut Slot, seq: SeqNo, tracks: &Tracks) -> Option<Pac
         source_seq: sent.source_seq,
         seq,
         segment: sent.segment,
+        format: sent.format,
         rtx: true,
     })
 }

@@ -67,11 +67,13 @@ impl NackResponder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::SegmentId;
-    use crate::unit::ExtSeq;
+    use crate::packet::{OutFormat, PayloadForm, SegmentId};
+    use crate::unit::{ExtSeq, Pt};
 
     fn sent() -> Sent {
-        Sent { seq: ExtSeq(1), source_seq: ExtSeq(1), segment: SegmentId(0), resends: 0, at: Time::ZERO }
+        let format = OutFormat { pt: Pt(96), rtx: Some(Pt(97)), form: PayloadForm::AsIs };
+        let (seq, source_seq) = (ExtSeq(1), ExtSeq(1));
+        Sent { seq, source_seq, segment: SegmentId(0), format, resends: 0, at: Time::ZERO }
     }
 
     #[test]

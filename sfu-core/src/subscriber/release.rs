@@ -4,13 +4,14 @@
 use crate::drop::{Counters, DropReason};
 use crate::output::{Path, SendBatch};
 use crate::pacer::Paced;
-use crate::packet::Packet;
+use crate::packet::{Packet, PayloadForm};
 use crate::publisher::Tracks;
 use crate::subscriber::Subscriber;
 use crate::subscriber::payload_rewriter;
 use crate::subscriber::slot::Slot;
 use crate::transport::Transport;
 use crate::unit::{ExtSeq, Pt, RtpTime, Ssrc, TwccSeq};
+use crate::wire::payload::PayloadDescriptor;
 use crate::wire::rtp::{FIXED_LEN, OutgoingHeader};
 use crate::wire::rtp_ext::OutgoingExtensions;
 use crate::wire::rtx;
@@ -83,7 +84,11 @@ impl Egress<'_> {
         let (packet, payload) =
             stream.and_then(|stream| stream.store.get(paced.source_seq)).ok_or(DropReason::LeftStore)?;
         let segment = *slot.segment(paced).ok_or(DropReason::LeftStore)?;
-        let outgoing = address(slot, paced, packet, segment.rtp_time(packet.rtp_time))?;
+        let outgoing = address(slot, paced, segment.rtp_time(packet.rtp_time))?;
+        let payload = match (paced.format.form, &packet.descriptor) {
+            (PayloadForm::Primary, PayloadDescriptor::Red(red)) => red.primary(payload),
+            _ => payload,
+        };
         let room = batch.reserve().ok_or(DropReason::TooLarge)?;
         let header_len = write_header(slot, &outgoing, packet, twcc, room).ok_or(DropReason::TooLarge)?;
         let osn = rtx::prefix(paced.seq.wire());
@@ -96,6 +101,11 @@ impl Egress<'_> {
         let body = body.get_mut(..payload.len()).ok_or(DropReason::TooLarge)?;
         body.copy_from_slice(payload);
         payload_rewriter::apply(segment.payload, &packet.descriptor, body);
+        if let (PayloadForm::Red { inner }, PayloadDescriptor::Red(red)) =
+            (paced.format.form, &packet.descriptor)
+        {
+            red.remap(body, inner);
+        }
         claim(slot, paced, outgoing.index)?;
         self.transport.seal_rtp(outgoing.ssrc, outgoing.index, header_len, room)?;
         batch.commit(self.path, len);
@@ -109,8 +119,8 @@ impl Egress<'_> {
 }
 
 /// SSRC, index, payload type and time under which a packet goes out.
-fn address(slot: &Slot, paced: &Paced, packet: &Packet, rtp_time: RtpTime) -> Result<Outgoing, DropReason> {
-    let format = slot.out_format(packet.format).ok_or(DropReason::UnknownPayloadType)?;
+fn address(slot: &Slot, paced: &Paced, rtp_time: RtpTime) -> Result<Outgoing, DropReason> {
+    let format = paced.format;
     if paced.rtx {
         let ssrc = slot.spec.rtx_ssrc.ok_or(DropReason::NackRefused)?;
         let pt = format.rtx.ok_or(DropReason::NackRefused)?;

@@ -28,6 +28,11 @@ impl Segment {
         source.plus(self.ts_offset)
     }
 
+    /// Whether the source's packet `seq` is from before this segment.
+    pub fn begins_after(&self, seq: ExtSeq) -> bool {
+        seq < self.first_in
+    }
+
     fn out(&self, seq: ExtSeq) -> ExtSeq {
         seq.plus(self.seq_offset)
     }

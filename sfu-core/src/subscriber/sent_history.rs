@@ -1,7 +1,7 @@
 //! Which source packet went out under which number, a few bytes each, so that a NACK can be answered from the
 //! shared packet store. Knows no payload.
 
-use crate::packet::SegmentId;
+use crate::packet::{OutFormat, SegmentId};
 use crate::unit::{ExtSeq, Time};
 
 /// One packet that was sent.
@@ -11,6 +11,7 @@ pub struct Sent {
     /// The source's number.
     pub source_seq: ExtSeq,
     pub segment: SegmentId,
+    pub format: OutFormat,
     pub resends: u8,
     /// When it was last sent, first or again.
     pub at: Time,

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::command::{LayerRequest, PayloadType, SlotSpec};
+use crate::command::{Codec, LayerRequest, PayloadType, SlotSpec};
 use crate::guard::SealGuard;
 use crate::pacer::Paced;
-use crate::packet::{Packet, StreamRef, TrackIx};
+use crate::packet::{OutFormat, Packet, PayloadForm, StreamRef, TrackIx};
 use crate::publisher::recv_stream::RecvStream;
 use crate::publisher::track::Track;
 use crate::subscriber::layer_selector::{LayerSelector, Selection};
@@ -14,18 +14,11 @@ use crate::subscriber::nack_responder::NackResponder;
 use crate::subscriber::payload_rewriter::PayloadRewriter;
 use crate::subscriber::rewriter::{Mapped, Rewriter, Segment};
 use crate::subscriber::sent_history::{Sent, SentHistory};
-use crate::unit::{ExtSeq, LayerId, Pt, RtpTime, SeqNo, Time};
+use crate::unit::{ExtSeq, LayerId, RtpTime, SeqNo, Time};
 use crate::wire::rtp_ext::ExtensionWriter;
 
 /// Timestamps of a new segment are at least this far ahead, so that two frames never share one.
 const STEP_MIN: Duration = Duration::from_millis(1);
-
-/// The payload types of one source format on this slot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OutFormat {
-    pub pt: Pt,
-    pub rtx: Option<Pt>,
-}
 
 /// How a slot that shows nothing yet waits for a keyframe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,6 +59,10 @@ pub struct Slot {
     source: Option<TrackIx>,
     /// By the source's format index; `None` where the slot can't carry the codec.
     formats: Vec<Option<OutFormat>>,
+    /// The source's redundant audio goes on as such, so what it repeats needn't.
+    takes_red: bool,
+    /// As which the segment that was entered last goes out.
+    entered: Option<OutFormat>,
     pub selector: LayerSelector,
     pub rewriter: Rewriter,
     payload: PayloadRewriter,
@@ -93,6 +90,8 @@ impl Slot {
             spec,
             source: None,
             formats: Vec::new(),
+            takes_red: false,
+            entered: None,
             selector: LayerSelector::default(),
             rewriter: Rewriter::new(first),
             payload: PayloadRewriter::default(),
@@ -139,9 +138,19 @@ impl Slot {
         self.selector.retarget(source.map_or(&[], |track| &track.arriving));
     }
 
-    /// Whether the slot can carry the codec that `format` of its source has.
-    pub fn out_format(&self, format: u8) -> Option<OutFormat> {
+    /// How the slot carries what `format` of its source is; `None` if it can't.
+    fn out_format(&self, format: u8) -> Option<OutFormat> {
         self.formats.get(usize::from(format)).copied().flatten()
+    }
+
+    /// Whether there is no format of its source that the slot could carry.
+    pub fn can_carry_nothing(&self) -> bool {
+        !self.formats.is_empty() && self.formats.iter().all(Option::is_none)
+    }
+
+    /// The layer whose keyframe would move the slot.
+    pub fn waits_for(&self) -> Option<LayerId> {
+        self.selector.waits_for().filter(|_| !self.unsupported)
     }
 
     /// Decides on one packet of the source, and gives it its outgoing number if it goes on.
@@ -152,25 +161,28 @@ impl Slot {
         source: StreamRef,
         packet: &Packet,
     ) -> Offered {
-        if self.out_format(packet.format).is_none() {
-            return Offered::Unsupported;
+        let Some(format) = self.out_format(packet.format) else { return self.refuse(source.layer) };
+        if packet.recovered && self.takes_red {
+            return Offered::Skipped;
         }
         let mut enters = false;
         match self.selector.select(source.layer, packet.descriptor.is_keyframe_start()) {
             Selection::Skip => return Offered::Skipped,
-            Selection::Forward if self.continues(source, packet.seq) => {}
-            // The layer has begun a new stream or lost too much, or audio went on after a mute: enter it like a switch.
+            Selection::Forward if self.continues(track, source, packet, format) => {}
+            // The layer has begun a new stream or another codec, or lost too much, or audio went on after a mute: enter
+            // it like a switch.
             Selection::Forward if !packet.descriptor.is_keyframe_start() => {
                 self.selector.reset();
                 return Offered::Skipped;
             }
             Selection::Forward | Selection::Switch => {
                 self.enter(track, stream, source, packet);
+                self.entered = Some(format);
                 enters = true;
             }
         }
         let mapped = self.rewriter.map(source, packet.seq);
-        match mapped.and_then(|mapped| self.remember(source, packet, mapped)) {
+        match mapped.and_then(|mapped| self.remember(source, packet, format, mapped)) {
             Some(paced) if enters => Offered::Enter(paced),
             Some(paced) => Offered::Queue(paced),
             None => Offered::TooLate,
@@ -212,9 +224,23 @@ impl Slot {
         false
     }
 
-    fn continues(&self, source: StreamRef, seq: ExtSeq) -> bool {
-        self.rewriter.current().is_some_and(|segment| segment.source == source)
-            && !self.rewriter.is_beyond_repair(seq)
+    /// A packet of a codec that the slot can't carry. It matters unless another layer is shown.
+    fn refuse(&mut self, layer: LayerId) -> Offered {
+        if !self.selector.concerns(layer) {
+            return Offered::Skipped;
+        }
+        self.selector.reset();
+        Offered::Unsupported
+    }
+
+    /// Whether a packet of the current layer follows what was forwarded. A late one from before the source changed its
+    /// codec does: it belongs to an earlier segment.
+    fn continues(&self, track: &Track, source: StreamRef, packet: &Packet, format: OutFormat) -> bool {
+        let Some(segment) = self.rewriter.current().filter(|segment| segment.source == source) else {
+            return false;
+        };
+        let same_codec = !track.is_video() || self.entered == Some(format) || segment.begins_after(packet.seq);
+        same_codec && !self.rewriter.is_beyond_repair(packet.seq)
     }
 
     /// Begins a segment at `packet`: numbers, timestamps and picture ids go on from the last ones.
@@ -234,7 +260,13 @@ impl Slot {
         self.selector.switched(source.layer);
     }
 
-    fn remember(&mut self, source: StreamRef, packet: &Packet, mapped: Mapped) -> Option<Paced> {
+    fn remember(
+        &mut self,
+        source: StreamRef,
+        packet: &Packet,
+        format: OutFormat,
+        mapped: Mapped,
+    ) -> Option<Paced> {
         let segment = self.rewriter.segment(mapped.segment)?;
         let newest = mapped.seq.next() == self.rewriter.next_out();
         self.payload.sent(segment.payload, &packet.descriptor);
@@ -251,6 +283,7 @@ impl Slot {
                 seq: mapped.seq,
                 source_seq: packet.seq,
                 segment: mapped.segment,
+                format,
                 resends: 0,
                 at: packet.received,
             });
@@ -261,6 +294,7 @@ impl Slot {
             source_seq: packet.seq,
             seq: mapped.seq,
             segment: mapped.segment,
+            format,
             rtx: false,
         })
     }
@@ -271,15 +305,25 @@ impl Slot {
 
     /// Finds the payload types for the formats of the source.
     pub fn match_formats(&mut self, track: &Track) {
-        let matching = |source: &PayloadType| {
-            self.spec
-                .payload_types
-                .iter()
-                .find(|own| own.codec == source.codec && own.clock_rate == source.clock_rate)
-                .map(|own| OutFormat { pt: own.pt, rtx: own.rtx })
-        };
-        self.formats = track.spec.payload_types.iter().map(matching).collect();
+        let own = &self.spec.payload_types;
+        self.formats = track.spec.payload_types.iter().map(|source| out_format(source, own)).collect();
+        let is_red = |format: &OutFormat| matches!(format.form, PayloadForm::Red { .. });
+        self.takes_red = self.formats.iter().flatten().any(is_red);
     }
+}
+
+/// How a source's format leaves through a slot with these payload types: as the same codec, else as one whose decoder
+/// takes it, too; redundant audio also without its redundancy.
+fn out_format(source: &PayloadType, own: &[PayloadType]) -> Option<OutFormat> {
+    let usable = || own.iter().filter(|own| own.clock_rate == source.clock_rate);
+    let find = |codec: Codec| usable().find(|own| own.codec == codec);
+    let found = find(source.codec).or_else(|| usable().find(|own| own.codec.decodes(source.codec)));
+    let (own, form) = match (source.codec, found) {
+        (Codec::Red, Some(red)) => (red, PayloadForm::Red { inner: find(Codec::Opus)?.pt }),
+        (Codec::Red, None) => (find(Codec::Opus)?, PayloadForm::Primary),
+        (_, found) => (found?, PayloadForm::AsIs),
+    };
+    Some(OutFormat { pt: own.pt, rtx: own.rtx, form })
 }
 
 /// Media time between the last packet that went out and the first of a new segment: by both streams' sender

@@ -4,9 +4,11 @@
 pub mod av1;
 pub mod h264;
 pub mod h265;
+pub mod red;
 pub mod vp8;
 pub mod vp9;
 
+use self::red::RedDescriptor;
 use self::vp8::Vp8Descriptor;
 
 /// What was read from a packet's payload, by its codec.
@@ -18,6 +20,8 @@ pub enum PayloadDescriptor {
         keyframe_start: bool,
         temporal_id: Option<u8>,
     },
+    /// Opus with copies of earlier packets.
+    Red(RedDescriptor),
     /// A codec whose every packet stands alone, such as Opus.
     Opaque,
 }
@@ -28,7 +32,7 @@ impl PayloadDescriptor {
         match self {
             PayloadDescriptor::Vp8(vp8) => vp8.is_keyframe_start(),
             PayloadDescriptor::Video { keyframe_start, .. } => *keyframe_start,
-            PayloadDescriptor::Opaque => true,
+            PayloadDescriptor::Red(_) | PayloadDescriptor::Opaque => true,
         }
     }
 
@@ -37,7 +41,7 @@ impl PayloadDescriptor {
         match self {
             PayloadDescriptor::Vp8(vp8) => vp8.temporal_id(),
             PayloadDescriptor::Video { temporal_id, .. } => *temporal_id,
-            PayloadDescriptor::Opaque => None,
+            PayloadDescriptor::Red(_) | PayloadDescriptor::Opaque => None,
         }
     }
 
@@ -46,7 +50,7 @@ impl PayloadDescriptor {
         match self {
             PayloadDescriptor::Vp8(vp8) => vp8.is_keyframe_start() || vp8.is_layer_sync(),
             PayloadDescriptor::Video { keyframe_start, .. } => *keyframe_start,
-            PayloadDescriptor::Opaque => true,
+            PayloadDescriptor::Red(_) | PayloadDescriptor::Opaque => true,
         }
     }
 
@@ -54,7 +58,7 @@ impl PayloadDescriptor {
     pub fn resolution(&self) -> Option<(u16, u16)> {
         match self {
             PayloadDescriptor::Vp8(vp8) => vp8.resolution(),
-            PayloadDescriptor::Video { .. } | PayloadDescriptor::Opaque => None,
+            PayloadDescriptor::Video { .. } | PayloadDescriptor::Red(_) | PayloadDescriptor::Opaque => None,
         }
     }
 }

@@ -35,7 +35,7 @@ impl Negotiation {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.state = SlotState::Offered;
         let (kind, mid) = (slot.kind, slot.mid);
-        let codecs = self.payload_types.offer(kind);
+        let codecs = self.payload_types.offer(kind, &self.local.codecs);
         let section = Section {
             kind: MediaKind::Rtp(kind),
             mid: Some(mid),
@@ -106,17 +106,17 @@ impl Negotiation {
 
     fn apply_answered_section(&mut self, index: usize, media: &Media) {
         let Some(section) = self.sections.get_mut(index).filter(|section| !section.rejected) else { return };
-        let kind = match section.kind {
-            MediaKind::Rtp(kind) => kind,
+        match section.kind {
+            MediaKind::Rtp(_) => {}
             MediaKind::Data => {
                 section.data = media.sctp.filter(|_| !media.rejected);
                 section.rejected = section.data.is_none();
                 return;
             }
             MediaKind::Other(_) => return,
-        };
+        }
         if section.publication.is_none() && section.slot.is_some() {
-            retain_answered(&mut section.codecs, kind, media);
+            retain_answered(&mut section.codecs, media);
             section.extensions.retain_answered(&media.extensions);
         }
         section.rejected = media.rejected || section.codecs.is_empty();
@@ -124,6 +124,9 @@ impl Negotiation {
             section.publication = None;
         }
         if let Some(slot) = section.slot.and_then(|id| self.slots.get_mut(id)) {
+            if slot.state == SlotState::Offered && section.rejected {
+                self.refused.extend(slot.track().map(|track| (slot.mid, track)));
+            }
             slot.state = if section.rejected { SlotState::Rejected } else { SlotState::Negotiated };
             slot.receiving = media.direction.receives() && !section.rejected;
         }

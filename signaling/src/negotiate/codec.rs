@@ -1,40 +1,55 @@
 //! Which codecs we speak and under which conditions: one row per codec. A new codec is a new row.
 
-use sfu_core::command::{Codec, PayloadType};
+use sfu_core::command::{Codec, H264Profile, PayloadType};
 use sfu_core::unit::{ClockRate, Kind, Pt};
 
+use crate::codec_policy::CodecName;
 use crate::sdp::RtpFormat;
 
 /// A codec of the table.
 #[derive(Debug)]
-struct Row {
-    kind: Kind,
-    name: &'static str,
-    clock_rate: ClockRate,
+pub(super) struct Row {
+    pub name: CodecName,
+    /// The encoding name of `a=rtpmap`.
+    encoding: &'static str,
+    pub clock_rate: ClockRate,
     channels: Option<u16>,
     /// The codec that a format of this name and clock rate is, judged by its `a=fmtp`; `None` if not ours.
     recognise: fn(&RtpFormat) -> Option<Codec>,
-    /// `a=fmtp` of our answers, from the offered one.
+    /// `a=fmtp` of our answers, from the offered one: the parameters that must be the same on both sides, and what the
+    /// client says of itself where we, who decode nothing, have nothing of our own to say.
     answer_fmtp: fn(&RtpFormat) -> String,
-    /// What our own offers say.
-    offered: OfferedCodec,
+    /// What our own offers say to a client that has not shown payload types of its own.
+    pub offered: OfferedCodec,
 }
 
-/// How a codec is written into an offer of ours when the client has not shown payload types of its own.
+impl Row {
+    pub fn kind(&self) -> Kind {
+        self.name.kind()
+    }
+}
+
+/// A codec as an offer of ours has it.
 #[derive(Debug)]
-struct OfferedCodec {
-    codec: Codec,
-    pt: Pt,
+pub(super) struct OfferedCodec {
+    pub codec: Codec,
+    pub pt: Pt,
     /// With RTX (RFC 4588), and so with `nack`.
-    rtx: Option<Pt>,
-    fmtp: &'static str,
+    pub rtx: Option<Pt>,
+    pub fmtp: &'static str,
 }
 
-/// In our order of preference per kind.
+const fn video(codec: Codec, pt: u8, rtx: u8, fmtp: &'static str) -> OfferedCodec {
+    OfferedCodec { codec, pt: Pt(pt), rtx: Some(Pt(rtx)), fmtp }
+}
+
+/// The mandatory profile of RFC 7742 §6.2.
+const H264_BASIC: Codec = Codec::H264 { packetization_mode: 1, profile: H264Profile::ConstrainedBaseline };
+
 const TABLE: &[Row] = &[
     Row {
-        kind: Kind::Audio,
-        name: "opus",
+        name: CodecName::Opus,
+        encoding: "opus",
         clock_rate: ClockRate::OPUS,
         channels: Some(2),
         recognise: |_| Some(Codec::Opus),
@@ -47,13 +62,72 @@ const TABLE: &[Row] = &[
         },
     },
     Row {
-        kind: Kind::Video,
-        name: "VP8",
+        name: CodecName::Red,
+        encoding: "red",
+        clock_rate: ClockRate::OPUS,
+        channels: Some(2),
+        recognise: |_| Some(Codec::Red),
+        // Written by `red_fmtp`, which knows Opus' payload type.
+        answer_fmtp: |_| String::new(),
+        offered: OfferedCodec { codec: Codec::Red, pt: Pt(63), rtx: None, fmtp: "" },
+    },
+    Row {
+        name: CodecName::Vp8,
+        encoding: "VP8",
         clock_rate: ClockRate::VIDEO,
         channels: None,
         recognise: |_| Some(Codec::Vp8),
         answer_fmtp: |_| String::new(),
-        offered: OfferedCodec { codec: Codec::Vp8, pt: Pt(96), rtx: Some(Pt(97)), fmtp: "" },
+        offered: video(Codec::Vp8, 96, 97, ""),
+    },
+    Row {
+        name: CodecName::Vp9,
+        encoding: "VP9",
+        clock_rate: ClockRate::VIDEO,
+        channels: None,
+        recognise: vp9,
+        answer_fmtp: |format| repeat(format, &["profile-id"]),
+        offered: video(Codec::Vp9 { profile: 0 }, 98, 99, "profile-id=0"),
+    },
+    Row {
+        name: CodecName::H264,
+        encoding: "H264",
+        clock_rate: ClockRate::VIDEO,
+        channels: None,
+        recognise: h264,
+        // RFC 6184 §8.2.2: with asymmetry each side names its own level, without it a level no higher than the offered.
+        answer_fmtp: |format| {
+            repeat(format, &["level-asymmetry-allowed", "packetization-mode", "profile-level-id"])
+        },
+        offered: video(
+            H264_BASIC,
+            102,
+            103,
+            "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+        ),
+    },
+    Row {
+        name: CodecName::H265,
+        encoding: "H265",
+        clock_rate: ClockRate::VIDEO,
+        channels: None,
+        recognise: h265,
+        answer_fmtp: |format| repeat(format, &["level-id", "profile-id", "tier-flag", "tx-mode"]),
+        offered: video(
+            Codec::H265 { profile: 1, tier: 0 },
+            116,
+            117,
+            "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST",
+        ),
+    },
+    Row {
+        name: CodecName::Av1,
+        encoding: "AV1",
+        clock_rate: ClockRate::VIDEO,
+        channels: None,
+        recognise: av1,
+        answer_fmtp: |format| repeat(format, &["level-idx", "profile", "tier"]),
+        offered: video(Codec::Av1 { profile: 0 }, 45, 46, "level-idx=5;profile=0;tier=0"),
     },
 ];
 
@@ -66,23 +140,99 @@ fn opus_fmtp(format: &RtpFormat) -> String {
     offered.chain(["useinbandfec=1"]).collect::<Vec<_>>().join(";")
 }
 
+/// RFC 9628 §6: 0 when not said. Profiles 1 and 3 have chroma that no encoder in use sends.
+fn vp9(format: &RtpFormat) -> Option<Codec> {
+    let profile = number(format, "profile-id", 0)?;
+    matches!(profile, 0 | 2).then_some(Codec::Vp9 { profile })
+}
+
+/// RFC 6184 §8.1: mode 0 when not said. A profile that isn't said is the one that everybody has, as in libwebrtc.
+/// Mode 2 interleaves, which WebRTC doesn't (RFC 7742 §6.2).
+fn h264(format: &RtpFormat) -> Option<Codec> {
+    let packetization_mode = number(format, "packetization-mode", 0)?;
+    let profile = match format.parameter("profile-level-id").map(str::trim) {
+        Some(hex) if hex.len() == 6 => H264Profile::of(u32::from_str_radix(hex, 16).ok()?)?,
+        Some(_) => return None,
+        None => H264Profile::ConstrainedBaseline,
+    };
+    (packetization_mode < 2).then_some(Codec::H264 { packetization_mode, profile })
+}
+
+/// RFC 7798 §7.1: Main profile and main tier when not said; only a single stream on a single transport.
+fn h265(format: &RtpFormat) -> Option<Codec> {
+    let (profile, tier) = (number(format, "profile-id", 1)?, number(format, "tier-flag", 0)?);
+    let single = format.parameter("tx-mode").is_none_or(|mode| mode.trim().eq_ignore_ascii_case("SRST"));
+    (single && matches!(profile, 1 | 2) && tier < 2).then_some(Codec::H265 { profile, tier })
+}
+
+/// RTP Payload Format for AV1, §7.2: Main profile when not said.
+fn av1(format: &RtpFormat) -> Option<Codec> {
+    let profile = number(format, "profile", 0)?;
+    (profile < 3).then_some(Codec::Av1 { profile })
+}
+
+/// A parameter that is a number; `default` when it isn't there, `None` when it is something else.
+fn number(format: &RtpFormat, key: &str, default: u8) -> Option<u8> {
+    format.parameter(key).map_or(Some(default), |value| value.trim().parse().ok())
+}
+
+/// Those of the offered parameters that are named.
+fn repeat(format: &RtpFormat, keys: &[&str]) -> String {
+    let plain = |value: &&str| value.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let pairs = keys.iter().filter_map(|key| {
+        let value = format.parameter(key).map(str::trim).filter(plain)?;
+        Some(format!("{key}={value}"))
+    });
+    pairs.collect::<Vec<_>>().join(";")
+}
+
+/// `a=fmtp` of RED around Opus (RFC 2198 §5).
+pub(super) fn red_fmtp(opus: Pt) -> String {
+    format!("{opus}/{opus}")
+}
+
+/// Whether RED's `a=fmtp` says that all its blocks are of this payload type.
+fn is_red_of(red: &RtpFormat, opus: Pt) -> bool {
+    red.fmtp.split('/').all(|pt| pt.trim().parse() == Ok(opus.0))
+}
+
 /// A codec as agreed for one m-section, with what its SDP lines need.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AgreedCodec {
     pub payload: PayloadType,
     /// `ccm fir` was agreed (RFC 5104 §4.3.1).
     pub fir: bool,
-    name: &'static str,
-    channels: Option<u16>,
-    fmtp: String,
+    pub(super) encoding: &'static str,
+    pub(super) channels: Option<u16>,
+    pub(super) fmtp: String,
 }
 
 impl AgreedCodec {
+    /// What an offer of ours says of a codec.
+    pub(super) fn offered(row: &Row, codec: Codec, pt: Pt, rtx: Option<Pt>, fmtp: String) -> AgreedCodec {
+        let video = row.kind() == Kind::Video;
+        AgreedCodec {
+            payload: PayloadType {
+                pt,
+                codec,
+                clock_rate: row.clock_rate,
+                rtx,
+                nack: rtx.is_some(),
+                pli: video,
+                transport_cc: true,
+            },
+            fir: video,
+            encoding: row.encoding,
+            channels: row.channels,
+            fmtp,
+        }
+    }
+
     /// The `(attribute, value)` lines of this codec, RTX included.
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         let PayloadType { pt, clock_rate, rtx, nack, pli, transport_cc, .. } = &self.payload;
         let channels = self.channels.map(|channels| format!("/{channels}")).unwrap_or_default();
-        let mut lines = vec![("rtpmap", format!("{pt} {}/{}{channels}", self.name, clock_rate.0))];
+        let mut lines = vec![("rtpmap", format!("{pt} {}/{}{channels}", self.encoding, clock_rate.0))];
         let feedback =
             [(*transport_cc, "transport-cc"), (self.fir, "ccm fir"), (*nack, "nack"), (*pli, "nack pli")];
         lines.extend(
@@ -107,18 +257,22 @@ impl AgreedCodec {
     }
 }
 
-/// What we take of a section's formats, in the peer's order. transport-cc is taken in both directions: libwebrtc
-/// ignores it altogether when some sections of a bundle have it and others don't.
-pub fn agree(kind: Kind, formats: &[RtpFormat]) -> Vec<AgreedCodec> {
-    let mut agreed: Vec<AgreedCodec> = Vec::new();
+/// What we take of a section's formats: those that `allowed` names, in its order, of one codec the profile first that most
+/// can decode, and of equals the peer's first. Browsers send the first one.
+///
+/// transport-cc is taken in both directions: libwebrtc ignores it altogether when some sections of a bundle have it and
+/// others don't.
+pub fn agree(allowed: &[CodecName], formats: &[RtpFormat]) -> Vec<AgreedCodec> {
+    let mut agreed: Vec<(usize, AgreedCodec)> = Vec::new();
     for format in formats {
-        let Some((row, codec)) = recognise(kind, format) else { continue };
-        if agreed.iter().any(|earlier| earlier.payload.codec == codec) {
+        let Some((row, codec)) = recognise(format) else { continue };
+        let Some(rank) = allowed.iter().position(|name| *name == row.name) else { continue };
+        if agreed.iter().any(|(_, earlier)| earlier.payload.codec == codec) {
             continue;
         }
         let rtx = formats.iter().find(|rtx| is_rtx_of(rtx, format)).map(|rtx| rtx.pt);
-        let video = kind == Kind::Video;
-        agreed.push(AgreedCodec {
+        let video = row.kind() == Kind::Video;
+        let mut codec = AgreedCodec {
             payload: PayloadType {
                 pt: format.pt,
                 codec,
@@ -130,139 +284,69 @@ pub fn agree(kind: Kind, formats: &[RtpFormat]) -> Vec<AgreedCodec> {
                 transport_cc: format.has_feedback("transport-cc"),
             },
             fir: video && format.has_feedback("ccm fir"),
-            name: row.name,
+            encoding: row.encoding,
             channels: row.channels,
             fmtp: (row.answer_fmtp)(format),
-        });
+        };
+        if row.name == CodecName::Red {
+            let opus = formats.iter().find(|other| recognise(other).is_some_and(|(_, codec)| codec == Codec::Opus));
+            let Some(opus) = opus.filter(|opus| is_red_of(format, opus.pt)) else { continue };
+            codec.fmtp = red_fmtp(opus.pt);
+        }
+        agreed.push((rank, codec));
     }
-    agreed
+    agreed.sort_by_key(|(rank, codec)| (*rank, reach(codec.payload.codec)));
+    agreed.into_iter().map(|(_, codec)| codec).collect()
 }
 
-fn recognise(kind: Kind, format: &RtpFormat) -> Option<(&'static Row, Codec)> {
-    TABLE.iter().filter(|row| row.kind == kind && names(row, format)).find_map(|row| {
-        let codec = (row.recognise)(format)?;
-        Some((row, codec))
+/// How few receivers decode this variant of its codec.
+fn reach(codec: Codec) -> u8 {
+    match codec {
+        Codec::H264 { packetization_mode, profile } => {
+            let profile = match profile {
+                H264Profile::ConstrainedBaseline => 0,
+                H264Profile::Baseline => 1,
+                H264Profile::Main => 2,
+                H264Profile::ConstrainedHigh => 3,
+                H264Profile::High => 4,
+            };
+            // Mode 0 can't fragment, which no encoder of today minds to do.
+            profile * 2 + (1 - packetization_mode.min(1))
+        }
+        Codec::Vp9 { profile } | Codec::Av1 { profile } => profile,
+        Codec::H265 { profile, tier } => profile * 2 + tier,
+        Codec::Opus | Codec::Red | Codec::Vp8 => 0,
+    }
+}
+
+fn recognise(format: &RtpFormat) -> Option<(&'static Row, Codec)> {
+    let row = TABLE.iter().find(|row| {
+        format.name.eq_ignore_ascii_case(row.encoding)
+            && format.clock_rate == row.clock_rate.0
+            && row.channels.is_none_or(|channels| format.channels == Some(channels))
+    })?;
+    Some((row, (row.recognise)(format)?))
+}
+
+pub(super) fn row_of(name: CodecName) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.name == name)
+}
+
+/// The row that a codec of the engine stands in.
+pub(super) fn row_for(codec: Codec) -> Option<&'static Row> {
+    row_of(match codec {
+        Codec::Opus => CodecName::Opus,
+        Codec::Red => CodecName::Red,
+        Codec::Vp8 => CodecName::Vp8,
+        Codec::Vp9 { .. } => CodecName::Vp9,
+        Codec::H264 { .. } => CodecName::H264,
+        Codec::H265 { .. } => CodecName::H265,
+        Codec::Av1 { .. } => CodecName::Av1,
     })
-}
-
-fn names(row: &Row, format: &RtpFormat) -> bool {
-    format.name.eq_ignore_ascii_case(row.name)
-        && format.clock_rate == row.clock_rate.0
-        && row.channels.is_none_or(|channels| format.channels == Some(channels))
 }
 
 fn is_rtx_of(rtx: &RtpFormat, format: &RtpFormat) -> bool {
     rtx.name.eq_ignore_ascii_case("rtx")
         && rtx.clock_rate == format.clock_rate
         && rtx.parameter("apt").is_some_and(|apt| apt.trim().parse() == Ok(format.pt.0))
-}
-
-/// The payload types that a client uses: learned from its offers, so that ours don't clash with them in the
-/// bundle (RFC 8843 §10.1.1).
-#[derive(Clone, Debug, Default)]
-pub struct KnownPayloadTypes {
-    /// First one wins: it is what the client will go on using.
-    codecs: Vec<(Codec, Pt, Option<Pt>)>,
-    taken: u128,
-}
-
-impl KnownPayloadTypes {
-    pub fn learn(&mut self, kind: Kind, formats: &[RtpFormat]) {
-        for format in formats {
-            self.taken |= 1 << format.pt.0.min(127);
-        }
-        for codec in agree(kind, formats) {
-            let PayloadType { codec, pt, rtx, .. } = codec.payload;
-            if !self.codecs.iter().any(|(known, ..)| *known == codec) {
-                self.codecs.push((codec, pt, rtx));
-            }
-        }
-    }
-
-    /// The codecs of `kind` for a section that we offer to send through.
-    pub fn offer(&mut self, kind: Kind) -> Vec<AgreedCodec> {
-        TABLE.iter().filter(|row| row.kind == kind).map(|row| self.offer_row(row)).collect()
-    }
-
-    fn offer_row(&mut self, row: &Row) -> AgreedCodec {
-        let OfferedCodec { codec, pt, rtx, fmtp } = &row.offered;
-        let known = self.codecs.iter().find(|(known, ..)| known == codec).cloned();
-        let (codec, pt, rtx) = known.unwrap_or_else(|| {
-            let pt = self.take(*pt);
-            let rtx = rtx.map(|rtx| self.take(rtx));
-            self.codecs.push((codec.clone(), pt, rtx));
-            (codec.clone(), pt, rtx)
-        });
-        let video = row.kind == Kind::Video;
-        AgreedCodec {
-            payload: PayloadType {
-                pt,
-                codec,
-                clock_rate: row.clock_rate,
-                rtx,
-                nack: rtx.is_some(),
-                pli: video,
-                transport_cc: true,
-            },
-            fir: video,
-            name: row.name,
-            channels: row.channels,
-            fmtp: (*fmtp).to_owned(),
-        }
-    }
-
-    /// `wanted`, or a dynamic payload type that is free (RFC 3551 §6; 64–95 would look like RTCP, RFC 5761 §4).
-    fn take(&mut self, wanted: Pt) -> Pt {
-        let candidates = std::iter::once(wanted.0).chain((96..128).rev()).chain(35..64);
-        let free = candidates.into_iter().find(|pt| self.taken & (1 << pt) == 0).unwrap_or(wanted.0);
-        self.taken |= 1 << free.min(127);
-        Pt(free)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn format(pt: u8, name: &str, fmtp: &str, feedback: &[&str]) -> RtpFormat {
-        let audio = name == "opus";
-        RtpFormat {
-            pt: Pt(pt),
-            name: name.to_owned(),
-            clock_rate: if audio { 48_000 } else { 90_000 },
-            channels: audio.then_some(2),
-            fmtp: fmtp.to_owned(),
-            feedback: feedback.iter().map(|value| (*value).to_owned()).collect(),
-        }
-    }
-
-    #[test]
-    fn nack_needs_rtx() {
-        let vp8 = format(96, "VP8", "", &["nack", "nack pli"]);
-        let alone = agree(Kind::Video, std::slice::from_ref(&vp8));
-        assert!(!alone[0].payload.nack);
-        assert!(alone[0].payload.pli);
-        let with_rtx = agree(Kind::Video, &[vp8, format(97, "rtx", "apt=96", &[])]);
-        assert!(with_rtx[0].payload.nack);
-        assert_eq!(with_rtx[0].payload.rtx, Some(Pt(97)));
-    }
-
-    #[test]
-    fn opus_keeps_offered_parameters_and_gains_fec() {
-        let opus = format(109, "opus", "maxplaybackrate=48000;stereo=1;useinbandfec=0", &[]);
-        let agreed = agree(Kind::Audio, &[opus]);
-        assert_eq!(agreed[0].fmtp, "maxplaybackrate=48000;stereo=1;useinbandfec=1");
-        assert_eq!(agreed[0].lines()[0].1, "109 opus/48000/2");
-    }
-
-    #[test]
-    fn our_payload_types_evade_the_clients() {
-        let mut known = KnownPayloadTypes::default();
-        known.learn(Kind::Video, &[format(96, "H264", "", &[]), format(111, "rtx", "apt=96", &[])]);
-        let vp8 = known.offer(Kind::Video);
-        assert_eq!((vp8[0].payload.pt, vp8[0].payload.rtx), (Pt(127), Some(Pt(97))));
-        let opus = known.offer(Kind::Audio);
-        assert_eq!(opus[0].payload.pt, Pt(126));
-        assert_eq!(known.offer(Kind::Video), vp8);
-    }
 }

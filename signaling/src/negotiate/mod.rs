@@ -10,6 +10,7 @@ mod codec;
 mod credentials;
 mod extension;
 mod offer;
+mod payload_types;
 mod publication;
 mod write;
 
@@ -19,12 +20,14 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use sfu_core::command::{IceCredentials, RemoteSctp, RemoteTransport, SlotSpec};
 use sfu_core::transport::handshake::{DtlsRole, Fingerprint};
-use sfu_core::unit::{Mid, Rid, SlotId};
+use sfu_core::unit::{Mid, Rid, SlotId, TrackId};
 
+use crate::codec_policy::CodecPolicy;
 use crate::sdp::MediaKind;
 use crate::slots::{SlotState, SlotTable};
-use codec::{AgreedCodec, KnownPayloadTypes};
+use codec::AgreedCodec;
 use extension::{AgreedExtensions, KnownExtensionIds};
+use payload_types::KnownPayloadTypes;
 
 pub use credentials::{NodeId, UfragPrefix, ice_text};
 pub use offer::OfferOutcome;
@@ -46,6 +49,8 @@ pub struct LocalTransport {
     /// Host candidates, most preferred first.
     pub candidates: Vec<SocketAddr>,
     pub ufrag_prefix: UfragPrefix,
+    /// The codecs that we take and offer.
+    pub codecs: CodecPolicy,
 }
 
 /// Which way media goes on a transport, as its front-end has it.
@@ -111,6 +116,8 @@ pub struct Negotiation {
     outstanding: Option<Outstanding>,
     payload_types: KnownPayloadTypes,
     extension_ids: KnownExtensionIds,
+    /// Slots that the client has refused to begin with, until somebody asks.
+    refused: Vec<(Mid, TrackId)>,
     offer_id_next: u32,
     session_id: u64,
     version: u64,
@@ -129,6 +136,7 @@ impl Negotiation {
             outstanding: None,
             payload_types: KnownPayloadTypes::default(),
             extension_ids: KnownExtensionIds::default(),
+            refused: Vec::new(),
             offer_id_next: 1,
             // RFC 8829 §5.2.1: 63 random bits; some parsers want it to fit an i64.
             session_id: rng.random::<u64>() >> 1,
@@ -159,6 +167,12 @@ impl Negotiation {
     /// Grows whenever an offer or answer of the client was applied.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Slots with what they were to show whose section the client has rejected in its first answer: browsers do that when
+    /// they know none of its codecs. Each is told once.
+    pub fn take_refused(&mut self) -> Vec<(Mid, TrackId)> {
+        std::mem::take(&mut self.refused)
     }
 
     /// What the client sends now.

@@ -11,6 +11,7 @@ use super::codec::{AgreedCodec, agree};
 use super::extension::AgreedExtensions;
 use super::publication::{self, Publication};
 use super::{CLIENT_SECTIONS_MAX, MediaFlow, Negotiation, Section, is_reserved};
+use crate::codec_policy::CodecName;
 use crate::error::OfferError;
 use crate::sdp::{self, Description, Direction, Media, MediaKind, Setup};
 use crate::slots::SlotState;
@@ -52,7 +53,7 @@ impl Negotiation {
     ) -> OfferOutcome {
         for (index, (media, usable)) in offer.media.iter().zip(usable).enumerate() {
             if let (MediaKind::Rtp(kind), true) = (&media.kind, usable) {
-                self.payload_types.learn(*kind, &media.codecs);
+                self.payload_types.learn(*kind, &media.codecs, media.direction.receives());
                 self.extension_ids.learn(&media.extensions);
             }
             let section = self.accept_section(index, media, *usable, rng);
@@ -99,7 +100,7 @@ impl Negotiation {
             section.rejected = section.data.is_none();
         }
         if let (MediaKind::Rtp(kind), true) = (&media.kind, usable) {
-            section.codecs = agree(*kind, &media.codecs);
+            section.codecs = agree(self.local.codecs.of(*kind), &media.codecs);
             if !section.codecs.is_empty() {
                 self.open_section(index, &mut section, *kind, media, rng);
             }
@@ -245,8 +246,8 @@ fn check_transport_lines(offer: &Description, usable: &[bool]) -> Result<(), Off
 }
 
 /// The codecs of a slot section that the client's answer kept.
-pub(super) fn retain_answered(codecs: &mut Vec<AgreedCodec>, kind: Kind, media: &Media) {
-    let answered = agree(kind, &media.codecs);
+pub(super) fn retain_answered(codecs: &mut Vec<AgreedCodec>, media: &Media) {
+    let answered = agree(&CodecName::ALL, &media.codecs);
     codecs.retain_mut(|codec| {
         let same = |other: &&AgreedCodec| {
             other.payload.codec == codec.payload.codec && other.payload.pt == codec.payload.pt

@@ -1,4 +1,4 @@
-//! Where keyframes begin in H.265 payloads (RFC 7798). Reads NAL unit types only.
+//! Where keyframes begin in H.265 payloads (RFC 7798), and the temporal layer. Reads NAL unit headers only.
 
 use super::h264::aggregated;
 
@@ -25,6 +25,12 @@ pub fn is_keyframe_start(payload: &[u8]) -> bool {
     }
 }
 
+/// The temporal sub-layer: in every payload header, for aggregates the lowest of their units (RFC 7798 §1.1.4, §4.4.2).
+pub fn temporal_id(payload: &[u8]) -> Option<u8> {
+    let [_, second] = payload.first_chunk()?;
+    (second & 0x07).checked_sub(1)
+}
+
 fn unit_type(header: u8) -> u8 {
     header >> 1 & 0x3f
 }
@@ -48,5 +54,13 @@ mod tests {
         {
             assert!(!is_keyframe_start(payload), "{payload:x?}");
         }
+    }
+
+    #[test]
+    fn every_payload_header_names_the_temporal_layer() {
+        assert_eq!(temporal_id(&[0x02, 0x01]), Some(0));
+        assert_eq!(temporal_id(&[0x62, 0x03, 0x81]), Some(2));
+        assert_eq!(temporal_id(&[0x02, 0x00]), None);
+        assert_eq!(temporal_id(&[0x02]), None);
     }
 }
