@@ -9,6 +9,7 @@ pub mod audio;
 pub mod crypto;
 pub mod dtls;
 pub mod feedback;
+pub mod h264;
 pub mod http;
 pub mod ice;
 pub mod media;
@@ -16,6 +17,7 @@ pub mod nack;
 pub mod negotiation;
 pub mod publish;
 pub mod receive;
+pub mod red;
 pub mod sdp;
 pub mod send;
 pub mod seq;
@@ -41,7 +43,7 @@ use self::ice::{Ice, IceCounters, IceCredentials};
 use self::negotiation::Negotiation;
 use self::publish::{PublishStats, Track, TrackConfig};
 use self::receive::{ReceiveStream, StreamStats};
-use self::sdp::{RemoteDescription, Section};
+use self::sdp::{Accepts, RemoteDescription, Section};
 use self::signal::{ClientSignal, Kind, Layer, Offer, OfferedTrack, ServerSignal, Slot, Snapshot, Source};
 use self::transport::{Received, Transport, TransportCounters};
 use self::twcc::TwccRecorder;
@@ -84,8 +86,8 @@ pub struct ClientConfig {
     pub offer_with_join: bool,
     /// Whether the offer has sections to receive one audio and one video through, as a player's has.
     pub offer_to_receive: bool,
-    /// Whether transport-cc feedback is agreed to.
-    pub transport_cc: bool,
+    /// What it can receive, and whether it reports arrivals.
+    pub accepts: Accepts,
     /// Between two of its reports; browsers take 50–100 ms.
     pub transport_cc_interval: Duration,
     /// Whether lost packets are asked for.
@@ -107,7 +109,7 @@ impl ClientConfig {
             keys: KeyMode::Dtls,
             offer_with_join: true,
             offer_to_receive: false,
-            transport_cc: true,
+            accepts: Accepts::default(),
             transport_cc_interval: Duration::from_millis(100),
             nack: true,
             consent_interval: Duration::from_millis(2_500),
@@ -567,7 +569,7 @@ impl Client {
     fn answer(&mut self, now: Time, id: u32, sdp: &str) {
         let own = self.own_sections();
         let local = self.transport.local(false);
-        match self.negotiation.answer(sdp, &own, &local, self.config.transport_cc) {
+        match self.negotiation.answer(sdp, &own, &local, self.config.accepts) {
             Ok(answered) => {
                 self.signals.push_back(ClientSignal::Answer { id, sdp: answered.sdp });
                 self.apply(now, &answered.remote);
@@ -600,7 +602,7 @@ impl Client {
         for ssrc in section.ssrcs.iter().filter(|ssrc| !self.repairs.contains_key(ssrc)) {
             if self.streams.len() < STREAMS_MAX {
                 let fresh = || ReceiveStream::new(&section.mid, *ssrc, kind, nack);
-                self.streams.entry(*ssrc).or_insert_with(fresh);
+                self.streams.entry(*ssrc).or_insert_with(fresh).expect(section);
             }
         }
     }
@@ -629,11 +631,12 @@ impl Client {
             self.next_twcc.get_or_insert(now + self.config.transport_cc_interval);
         }
         if let Some(stream) = self.streams.get_mut(&header.ssrc) {
-            stream.receive(now, header.sequence_number, header.timestamp, header.marker, packet.payload);
+            let (seq, pt) = (header.sequence_number, header.payload_type);
+            stream.receive(now, seq, header.timestamp, header.marker, pt, packet.payload);
         } else if let Some(stream) =
             self.repairs.get(&header.ssrc).and_then(|ssrc| self.streams.get_mut(ssrc))
         {
-            stream.receive_rtx(now, header.timestamp, header.marker, packet.payload);
+            stream.receive_rtx(now, header.timestamp, header.marker, header.payload_type, packet.payload);
         } else {
             self.unknown_ssrc += 1;
             return;

@@ -65,9 +65,10 @@ fn run(seed: u64, link: LinkConfig, nack: bool) -> Run {
                 continue;
             };
             if header.payload_type == VP8_RTX {
-                stream.receive_rtx(now, header.timestamp, header.marker, payload);
+                stream.receive_rtx(now, header.timestamp, header.marker, header.payload_type, payload);
             } else {
-                stream.receive(now, header.sequence_number, header.timestamp, header.marker, payload);
+                let (seq, pt) = (header.sequence_number, header.payload_type);
+                stream.receive(now, seq, header.timestamp, header.marker, pt, payload);
             }
         }
         stream.handle_timeout(now);

@@ -2,15 +2,21 @@
 //! from a TOML file, the environment and flags, in rising precedence, and validated once. What nobody should tune is a
 //! constant beside the code that uses it.
 
+mod codecs;
+
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::{FromArgMatches, Parser};
 use serde::{Deserialize, Serialize};
-
+use sfu_core::unit::Kind;
 use signaling::message::IceServer;
+use signaling::{CodecName, CodecPolicy};
 
 use crate::net::IoMode;
+
+pub use codecs::RoomOptions;
 
 /// Most workers: their ids are two characters in an ICE ufrag, and no machine has more useful cores.
 pub const WORKERS_MAX: u16 = 256;
@@ -55,12 +61,18 @@ pub struct Config {
     /// Filter of log lines, as in RUST_LOG.
     pub log: String,
     pub log_format: LogFormat,
+    /// Codecs that rooms take, most preferred first: the first that a publisher offers is what it sends.
+    pub audio_codecs: Vec<CodecName>,
+    pub video_codecs: Vec<CodecName>,
     /// Told to participants, for networks that need them; in the file only.
     pub ice_servers: Vec<IceServer>,
+    /// Rooms that do something otherwise, by name.
+    pub rooms: BTreeMap<String, RoomOptions>,
 }
 
 impl Default for Config {
     fn default() -> Config {
+        let codecs = CodecPolicy::default();
         Config {
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             udp_bind: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -75,6 +87,9 @@ impl Default for Config {
             io: IoMode::Auto,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
+            audio_codecs: codecs.of(Kind::Audio).to_vec(),
+            video_codecs: codecs.of(Kind::Video).to_vec(),
+            rooms: BTreeMap::new(),
             ice_servers: Vec::new(),
         }
     }
@@ -154,6 +169,15 @@ struct Options {
     /// [default: text]
     #[arg(long)]
     log_format: Option<LogFormat>,
+    /// Audio codecs that rooms take, most preferred first [default: opus,red]
+    #[arg(long, value_name = "CODEC", value_delimiter = ',')]
+    audio_codecs: Option<Vec<CodecName>>,
+    /// Video codecs that rooms take, most preferred first [default: vp8,h264,vp9,av1,h265]
+    #[arg(long, value_name = "CODEC", value_delimiter = ',')]
+    video_codecs: Option<Vec<CodecName>>,
+    /// Only in the file: `[rooms.NAME]` with lists of codecs of its own.
+    #[arg(skip)]
+    rooms: Option<BTreeMap<String, RoomOptions>>,
     #[arg(skip)]
     ice_servers: Option<Vec<IceServer>>,
 }
@@ -175,6 +199,9 @@ impl Options {
             io,
             log,
             log_format,
+            audio_codecs,
+            video_codecs,
+            rooms,
             ice_servers,
         } = self;
         set(&mut config.http, http);
@@ -190,6 +217,9 @@ impl Options {
         set(&mut config.io, io);
         set(&mut config.log, log);
         set(&mut config.log_format, log_format);
+        set(&mut config.audio_codecs, audio_codecs);
+        set(&mut config.video_codecs, video_codecs);
+        set(&mut config.rooms, rooms);
         set(&mut config.ice_servers, ice_servers);
     }
 }
@@ -357,6 +387,8 @@ impl Config {
         if let Err(error) = self.log.parse::<tracing_subscriber::EnvFilter>() {
             return refuse(format!("log = {:?} is not a filter: {error}", self.log));
         }
+        self.codecs()?;
+        self.codecs_of_rooms()?;
         Ok(())
     }
 }
@@ -518,12 +550,49 @@ mod tests {
     }
 
     #[test]
+    fn codecs_are_listed_for_all_rooms_or_for_one() {
+        let file = TempFile::new(
+            "codecs",
+            "video_codecs = [\"vp9\", \"vp8\"]\n[rooms.studio]\naudio_codecs = [\"red\", \"opus\"]\n\
+             [rooms.\"old phones\"]\nvideo_codecs = [\"h264\"]\n",
+        );
+        let config = config_of(load_with(&["--config", file.path(), "--video-codecs", "av1,VP8"], &[]));
+        use CodecName::{Av1, H264, Opus, Red, Vp8};
+        assert_eq!(config.codecs().unwrap().of(Kind::Video), [Av1, Vp8]);
+        let rooms = config.codecs_of_rooms().unwrap();
+        assert_eq!(rooms["studio"], CodecPolicy::new(vec![Red, Opus], vec![Av1, Vp8]).unwrap());
+        assert_eq!(rooms["old phones"], CodecPolicy::new(vec![Opus, Red], vec![H264]).unwrap());
+        let listed = config_of(load_with(&[], &[("SFU_AUDIO_CODECS", "opus")]));
+        assert_eq!(listed.audio_codecs, [Opus]);
+    }
+
+    #[test]
+    fn lists_of_codecs_that_make_no_sense_are_refused() {
+        assert!(refusal(&["--video-codecs", "vp8,vp10"], &[]).contains("vp10"));
+        assert!(refusal(&["--video-codecs", "vp8,vp8"], &[]).contains("video_codecs: vp8 is listed twice"));
+        assert!(refusal(&["--audio-codecs", "red"], &[]).contains("audio_codecs"));
+        assert!(refusal(&["--audio-codecs", "opus,av1"], &[]).contains("audio_codecs: av1"));
+        for (text, expected) in [
+            ("[rooms.a]\nvideo_codecs = []\n", "rooms.\"a\": video_codecs"),
+            ("[rooms.a]\nvideo_codex = []\n", "video_codex"),
+            ("video_codecs = [\"vp10\"]\n", "vp10"),
+        ] {
+            let file = TempFile::new("no-codecs", text);
+            let message = refusal(&["--config", file.path()], &[]);
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
     fn the_printed_configuration_can_be_read_back() {
+        let rooms = TempFile::new("rooms", "[rooms.studio]\nvideo_codecs = [\"av1\"]\n");
         let flags = ["--print-config", "--workers", "7", "--announce", "192.0.2.1", "--log-format", "json"];
+        let flags = [&flags[..], &["--config", rooms.path()]].concat();
         let Invocation::Print(text) = load_with(&flags, &[]).unwrap() else { panic!("did not print") };
         let file = TempFile::new("printed", &text);
         let config = config_of(load_with(&["--config", file.path()], &[]));
         assert_eq!(config.workers, 7);
         assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!(config.rooms["studio"].video_codecs, Some(vec![CodecName::Av1]));
     }
 }

@@ -161,6 +161,8 @@ fn rooms_config(config: &Config, media: &[MediaAddress], identity: &DtlsIdentity
     rooms.max_participants = config.max_participants as usize;
     rooms.max_viewers = config.max_viewers as usize;
     rooms.ice_servers.clone_from(&config.ice_servers);
+    rooms.codecs = config.codecs()?;
+    rooms.codecs_of_rooms = config.codecs_of_rooms()?;
     Ok(rooms)
 }
 

@@ -126,6 +126,84 @@ fn two_pages_see_and_hear_each_other() {
     });
 }
 
+/// Of the picture that a page decodes.
+const CODEC_SEEN: &str = "(async () => {
+  const stats = [...(await sfu.pc.getStats()).values()];
+  const seen = stats.find((one) => one.type === 'inbound-rtp' && one.kind === 'video' && one.framesDecoded > 0);
+  return stats.find((one) => one.id === seen?.codecId)?.mimeType ?? 'nothing';
+})()";
+
+/// A call in a room that takes no other codec: encoders of two kinds of three layers each share two cores, so the
+/// pictures are small.
+fn chromium_calls_in(name: &str, codec: &str) {
+    browser_test(name, async {
+        let server = Server::start_with(&["--video-codecs", codec, "--audio-codecs", "red,opus"]).await;
+        let browser = Browser::launch(None).await?;
+        let ann = join_painted(&browser, &server.url(codec, "ann"), 1, (320, 180), 10).await?;
+        let bob = join_painted(&browser, &server.url(codec, "bob"), 2, (320, 180), 10).await?;
+        for (page, other) in [(&ann, 2), (&bob, 1)] {
+            until_seen(page, &[other]).await?;
+            let seen: String = page.eval(CODEC_SEEN).await?;
+            if !seen.eq_ignore_ascii_case(&format!("video/{codec}")) {
+                return Err(format!("{name}: the picture comes in {seen}"));
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        Quality::holds(&ann, 6.0, "ann", &[2], 10.0).await?;
+        Quality::holds(&bob, 6.0, "bob", &[1], 10.0).await
+    });
+}
+
+#[test]
+fn chromium_calls_in_vp9() {
+    chromium_calls_in("chromium_calls_in_vp9", "vp9");
+}
+
+#[test]
+fn chromium_calls_in_h264() {
+    chromium_calls_in("chromium_calls_in_h264", "h264");
+}
+
+#[test]
+fn chromium_calls_in_av1() {
+    chromium_calls_in("chromium_calls_in_av1", "av1");
+}
+
+/// Bob's browser is made to offer no H.264 decoder, which is all that the room takes.
+#[test]
+fn a_tile_says_when_the_browser_lacks_the_codec() {
+    browser_test("a_tile_says_when_the_browser_lacks_the_codec", async {
+        let server = Server::start_with(&["--video-codecs", "vp8,h264"]).await;
+        let browser = Browser::launch(None).await?;
+        // Ann's encoder has nothing but H.264, Bob's decoder nothing but VP8.
+        let only = |codec: &str| {
+            format!(
+                "const set = RTCPeerConnection.prototype.setLocalDescription;
+                 RTCPeerConnection.prototype.setLocalDescription = function (...description) {{
+                   const wanted = RTCRtpReceiver.getCapabilities('video').codecs
+                     .filter((one) => /{codec}|rtx/i.test(one.mimeType));
+                   for (const transceiver of this.getTransceivers()) {{
+                     if (transceiver.receiver.track.kind === 'video') transceiver.setCodecPreferences(wanted);
+                   }}
+                   return set.apply(this, description);
+                 }};"
+            )
+        };
+        let camera = "probe.fakeCamera(1, 320, 180, 10);".to_owned();
+        let ann = browser.open(&server.url("lacks", "ann"), &[PROBE, &camera, &only("h264")]).await?;
+        ann.until(JOINED, SOON).await?;
+        let url = format!("{}&video=0", server.url("lacks", "bob"));
+        let bob = browser.open(&url, &[PROBE, &only("vp8")]).await?;
+        let told = "[...document.querySelectorAll('.tile')]
+            .some((tile) => !tile.classList.contains('has-video')
+              && tile.innerText.includes('can’t play this video format'))";
+        bob.until(told, SOON).await?;
+        // Somebody who can decode it sees it.
+        let eve = browser.open(&format!("{}&video=0", server.url("lacks", "eve")), &[PROBE]).await?;
+        until_seen(&eve, &[1]).await
+    });
+}
+
 #[test]
 fn a_voice_stays_with_its_picture_over_ten_layer_switches() {
     browser_test("a_voice_stays_with_its_picture_over_ten_layer_switches", async {

@@ -3,18 +3,18 @@
 
 use std::time::Duration;
 
-use super::media::library;
+use super::media::{OPUS_TICKS, library};
+use super::red;
 use crate::net::Time;
 
 /// Silence on the wire that a listener hears.
 pub const AUDIO_GAP: Duration = Duration::from_millis(200);
 
-/// 20 ms of Opus.
-const TICKS: u32 = 960;
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AudioStats {
     pub packets: u64,
+    /// Those that came with copies of earlier ones.
+    pub redundant: u64,
     /// Packets that aren't one of the source's.
     pub unknown_content: u64,
     /// Later sequence numbers whose timestamp isn't later.
@@ -49,11 +49,24 @@ impl AudioReceiver {
                 let ticks = timestamp.wrapping_sub(last);
                 self.stats.timestamp_violations += u64::from(ticks.cast_signed() <= 0);
                 let steps = u32::try_from(seq - highest).unwrap_or(u32::MAX);
-                self.stats.timestamp_jumps += u64::from(ticks != steps.wrapping_mul(TICKS));
+                self.stats.timestamp_jumps += u64::from(ticks != steps.wrapping_mul(u32::from(OPUS_TICKS)));
             }
             None => {}
         }
         self.highest = Some((seq, timestamp));
+    }
+
+    /// A packet of redundant audio, all of whose blocks should be of the payload type `opus`.
+    pub fn receive_red(&mut self, now: Time, seq: u64, timestamp: u32, payload: &[u8], opus: u8) {
+        let blocks = red::unpack(payload).unwrap_or_default();
+        let Some((_, primary)) = blocks.last().filter(|_| blocks.iter().all(|(pt, _)| *pt == opus)) else {
+            self.stats.unknown_content += 1;
+            return;
+        };
+        self.stats.redundant += u64::from(blocks.len() > 1);
+        let copies = blocks.iter().rev().skip(1);
+        self.stats.unknown_content += copies.filter(|(_, copy)| !library().has_opus(copy)).count() as u64;
+        self.receive(now, seq, timestamp, primary);
     }
 
     /// The sender has paused on purpose.

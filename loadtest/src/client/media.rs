@@ -17,6 +17,8 @@ static PATTERNS: [&[u8]; LAYERS] = [
 pub const LAYERS: usize = 3;
 pub const FRAME_INTERVAL: Duration = Duration::from_nanos(1_000_000_000 / 30);
 pub const OPUS_INTERVAL: Duration = Duration::from_millis(20);
+/// The same at 48 kHz.
+pub const OPUS_TICKS: u16 = 960;
 
 /// Bytes of an IVF file's and of an IVF frame's header.
 const IVF_HEADER: usize = 32;

@@ -1,7 +1,7 @@
 //! Offer and answer from the client's side: it is the polite peer (RFC 9429 §4.1.8.2), so an offer of the
 //! server replaces an unanswered one of its own. Keeps the sections in the order both sides agreed on.
 
-use super::sdp::{self, Direction, LocalTransport, RemoteDescription, Section, Setup};
+use super::sdp::{self, Accepts, Direction, LocalTransport, RemoteDescription, Section, Setup};
 
 /// The session as it stands.
 #[derive(Debug, Default)]
@@ -77,7 +77,7 @@ impl Negotiation {
         text: &str,
         own: &[Section],
         transport: &LocalTransport,
-        transport_cc: bool,
+        accepts: Accepts,
     ) -> Result<Answered, String> {
         let remote = sdp::parse(text)?;
         let mids = remote.sections.iter().map(|section| section.mid.as_str());
@@ -99,7 +99,7 @@ impl Negotiation {
                     }
                     section
                 }
-                None => Section::receive(offered, transport_cc),
+                None => Section::receive(offered, accepts),
             })
             .collect();
         let mut transport = transport.clone();
@@ -164,7 +164,7 @@ mod tests {
         let mut negotiation = Negotiation::default();
         negotiation.want();
         let (id, _) = negotiation.offer(&own(), &transport()).unwrap();
-        let answer = negotiation.answer(&server_offer(&["s0"]), &own(), &transport(), true).unwrap();
+        let answer = negotiation.answer(&server_offer(&["s0"]), &own(), &transport(), Accepts::default()).unwrap();
         assert!(answer.sdp.contains("a=recvonly"));
         assert!(answer.sdp.contains("a=setup:active"));
         // The server has ignored the first offer; a late answer to it means nothing.
@@ -178,11 +178,11 @@ mod tests {
     #[test]
     fn own_sections_in_the_server_s_offer_stay_what_they_are() {
         let mut negotiation = Negotiation::default();
-        let answer = negotiation.answer(&server_offer(&["0", "s0"]), &own(), &transport(), true).unwrap();
+        let answer = negotiation.answer(&server_offer(&["0", "s0"]), &own(), &transport(), Accepts::default()).unwrap();
         let read = sdp::parse(&answer.sdp).unwrap();
         assert_eq!(read.sections[0].direction, Direction::SendOnly);
         assert_eq!(read.sections[1].direction, Direction::RecvOnly);
-        assert!(negotiation.answer(&server_offer(&["s0", "0"]), &own(), &transport(), true).is_err());
+        assert!(negotiation.answer(&server_offer(&["s0", "0"]), &own(), &transport(), Accepts::default()).is_err());
     }
 
     #[test]

@@ -7,11 +7,12 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rtp::packet::Packet;
 
-use super::media::{FRAME_INTERVAL, LAYERS, OPUS_INTERVAL, library};
-use super::sdp::Section;
+use super::media::{FRAME_INTERVAL, LAYERS, OPUS_INTERVAL, OPUS_TICKS, library};
+use super::sdp::{self, Section};
 use super::send::{SendStream, StreamStart};
 use super::signal::Kind;
-use super::vp8;
+use super::video::is_key;
+use super::{h264, red, vp8};
 use crate::net::Time;
 
 /// Names of the simulcast layers, lowest first.
@@ -33,6 +34,10 @@ pub struct TrackConfig {
     pub start: Option<StreamStart>,
     /// Ignores keyframe requests, as some encoders do; a keyframe comes every four seconds.
     pub deaf: bool,
+    /// The picture's frames travel as H.264.
+    pub h264: bool,
+    /// Redundant audio is offered, and sent if the server prefers it.
+    pub red: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -120,6 +125,11 @@ impl Track {
     /// The section that offers this track.
     pub fn section(&self, cname: &str) -> Section {
         let mut section = Section::publish(&self.mid, self.kind, cname);
+        section = match self.kind {
+            Kind::Audio if self.config.red => section.with_red(),
+            Kind::Video if self.config.h264 => section.in_h264(),
+            _ => section,
+        };
         if self.layers.len() > 1 {
             section.rids = RIDS.map(String::from).to_vec();
             return section;
@@ -224,11 +234,14 @@ impl Track {
     }
 
     fn tone(&mut self, now: Time, at: Duration, twcc: &mut u16, packets: &mut Vec<Packet>) {
-        let payload = library().opus(self.next).to_vec();
+        let tone = library().opus(self.next);
         let first = self.frames == 0;
         self.frames += 1;
         for layer in &mut self.layers {
-            packets.push(layer.stream.packet(now, at, first, payload.clone(), twcc));
+            let earlier = (!first).then(|| (OPUS_TICKS, library().opus(self.next.wrapping_sub(1))));
+            let payload =
+                if layer.stream.sends_red() { red::pack(sdp::OPUS, earlier, tone) } else { tone.to_vec() };
+            packets.push(layer.stream.packet(now, at, first, payload, twcc));
         }
     }
 
@@ -239,7 +252,11 @@ impl Track {
             let frame = layer.next_frame(now, bitrate);
             self.frames += 1;
             self.keyframes += u64::from(layer.last_keyframe == Some(now));
-            let payloads = vp8::packetize(&frame, layer.picture_id, layer.tl0_pic_idx);
+            let payloads = if self.config.h264 {
+                h264::packetize(&frame, is_key(&frame))
+            } else {
+                vp8::packetize(&frame, layer.picture_id, layer.tl0_pic_idx)
+            };
             let last = payloads.len().saturating_sub(1);
             for (n, payload) in payloads.into_iter().enumerate() {
                 packets.push(layer.stream.packet(now, at, n == last, payload, twcc));
@@ -256,7 +273,7 @@ impl Layer {
             self.keyframe_wanted = false;
         }
         let mut frame = library().vp8(self.pattern, self.frame).to_vec();
-        if frame.first().is_some_and(|byte| byte & 1 == 0) {
+        if is_key(&frame) {
             self.last_keyframe = Some(now);
             self.keyframe_wanted = false;
         }

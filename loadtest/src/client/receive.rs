@@ -1,7 +1,7 @@
 //! One RTP stream that the client receives: what came, what came twice, what was repaired, and the feedback
 //! that is due. What the media is worth is left to [`VideoReceiver`] and [`AudioReceiver`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use rtcp::reception_report::ReceptionReport;
 
 use super::audio::{AudioReceiver, AudioStats};
 use super::nack::NackGenerator;
+use super::sdp::Section;
 use super::seq::Unwrapper;
 use super::signal::Kind;
 use super::video::{VideoReceiver, VideoStats};
@@ -53,6 +54,17 @@ impl ReceptionStats {
     }
 }
 
+/// What a payload type of a stream stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Format {
+    Plain,
+    H264,
+    /// Redundant audio of this payload type.
+    Red {
+        opus: u8,
+    },
+}
+
 /// The media of a stream.
 #[derive(Debug)]
 pub enum Media {
@@ -77,6 +89,8 @@ pub struct ReceiveStream {
     pub mid: String,
     pub ssrc: u32,
     pub media: Media,
+    /// By payload type, that of RTX too; what isn't here is VP8 or Opus.
+    formats: BTreeMap<u8, Format>,
     nack: Option<NackGenerator>,
     unwrapper: Unwrapper,
     lowest: Option<u64>,
@@ -103,6 +117,7 @@ impl ReceiveStream {
             mid: mid.into(),
             ssrc,
             media,
+            formats: BTreeMap::new(),
             nack: nack.then(NackGenerator::default),
             unwrapper: Unwrapper::default(),
             lowest: None,
@@ -118,8 +133,21 @@ impl ReceiveStream {
         }
     }
 
+    /// What the payload types of its section are.
+    pub fn expect(&mut self, section: &Section) {
+        let opus = section.codecs.iter().find(|codec| codec.is("opus")).map_or(0, |codec| codec.pt);
+        for codec in &section.codecs {
+            let format = match () {
+                () if codec.is("H264") => Format::H264,
+                () if codec.is("red") => Format::Red { opus },
+                () => Format::Plain,
+            };
+            self.formats.extend(section.rtx(codec.pt).into_iter().chain([codec.pt]).map(|pt| (pt, format)));
+        }
+    }
+
     /// A packet of the stream itself.
-    pub fn receive(&mut self, now: Time, seq: u16, timestamp: u32, marker: bool, payload: Bytes) {
+    pub fn receive(&mut self, now: Time, seq: u16, timestamp: u32, marker: bool, pt: u8, payload: Bytes) {
         let ext = self.unwrapper.unwrap(seq);
         self.stats.first_packet.get_or_insert(now);
         self.stats.bytes += payload.len() as u64;
@@ -129,11 +157,11 @@ impl ReceiveStream {
         }
         self.stats.packets += 1;
         self.stats.padding_only += u64::from(payload.is_empty());
-        self.deliver(now, ext, timestamp, marker, payload);
+        self.deliver(now, ext, timestamp, marker, pt, payload);
     }
 
     /// A packet of its RTX stream: two bytes of original number, then the original payload (RFC 4588 §4).
-    pub fn receive_rtx(&mut self, now: Time, timestamp: u32, marker: bool, payload: Bytes) {
+    pub fn receive_rtx(&mut self, now: Time, timestamp: u32, marker: bool, pt: u8, payload: Bytes) {
         self.stats.rtx_packets += 1;
         let Some((seq, _)) = payload.split_first_chunk() else {
             // A probe carries nothing.
@@ -144,7 +172,7 @@ impl ReceiveStream {
             return;
         }
         self.stats.recovered += 1;
-        self.deliver(now, ext, timestamp, marker, payload.slice(2..));
+        self.deliver(now, ext, timestamp, marker, pt, payload.slice(2..));
     }
 
     pub fn sender_report(&mut self, now: Time, ntp: u64) {
@@ -272,13 +300,18 @@ impl ReceiveStream {
         true
     }
 
-    fn deliver(&mut self, now: Time, ext: u64, timestamp: u32, marker: bool, payload: Bytes) {
+    fn deliver(&mut self, now: Time, ext: u64, timestamp: u32, marker: bool, pt: u8, payload: Bytes) {
         if let Some(nack) = &mut self.nack {
             nack.received(now, ext);
         }
-        match &mut self.media {
-            Media::Audio(audio) => audio.receive(now, ext, timestamp, &payload),
-            Media::Video(video) => video.receive(now, ext, timestamp, marker, payload),
+        let format = self.formats.get(&pt).copied().unwrap_or(Format::Plain);
+        match (&mut self.media, format) {
+            (Media::Audio(audio), Format::Red { opus }) => {
+                audio.receive_red(now, ext, timestamp, &payload, opus);
+            }
+            (Media::Audio(audio), _) => audio.receive(now, ext, timestamp, &payload),
+            (Media::Video(video), Format::H264) => video.receive_h264(now, ext, timestamp, marker, payload),
+            (Media::Video(video), _) => video.receive(now, ext, timestamp, marker, payload),
         }
         if self.paused {
             self.restart_gap();
@@ -303,11 +336,11 @@ mod tests {
     fn loss_is_counted_before_and_after_repair() {
         let mut stream = ReceiveStream::new("s0", 1, Kind::Audio, false);
         for seq in [65_533u16, 65_534, 1, 2, 2] {
-            stream.receive(Time::ZERO, seq, 0, false, Bytes::from_static(b"x"));
+            stream.receive(Time::ZERO, seq, 0, false, 111, Bytes::from_static(b"x"));
         }
-        stream.receive_rtx(Time::ZERO, 0, false, Bytes::from_static(&[0xff, 0xff, b'x']));
-        stream.receive_rtx(Time::ZERO, 0, false, Bytes::from_static(&[0, 1, b'x']));
-        stream.receive_rtx(Time::ZERO, 0, false, Bytes::new());
+        stream.receive_rtx(Time::ZERO, 0, false, 97, Bytes::from_static(&[0xff, 0xff, b'x']));
+        stream.receive_rtx(Time::ZERO, 0, false, 97, Bytes::from_static(&[0, 1, b'x']));
+        stream.receive_rtx(Time::ZERO, 0, false, 97, Bytes::new());
         let stats = stream.stats(Time::ZERO).reception;
         assert_eq!((stats.packets, stats.expected, stats.duplicates), (4, 6, 2));
         assert_eq!((stats.lost(), stats.lost_after_repair()), (2, 1));
@@ -319,14 +352,14 @@ mod tests {
         let mut stream = ReceiveStream::new("s0", 1, Kind::Video, true);
         assert!(stream.reception_report(Time::ZERO).is_none());
         for seq in 0..10 {
-            stream.receive(Time::from_millis(seq), seq as u16, 90 * seq as u32, false, Bytes::new());
+            stream.receive(Time::from_millis(seq), seq as u16, 90 * seq as u32, false, 96, Bytes::new());
         }
         stream.sender_report(Time::from_millis(100), 0x1234_5678_9abc_def0);
         let report = stream.reception_report(Time::from_millis(600)).unwrap();
         assert_eq!((report.fraction_lost, report.total_lost, report.jitter), (0, 0, 0));
         assert_eq!((report.last_sender_report, report.delay), (0x5678_9abc, 32_768));
         for seq in (10..20).step_by(2) {
-            stream.receive(Time::from_millis(seq), seq as u16, 0, false, Bytes::new());
+            stream.receive(Time::from_millis(seq), seq as u16, 0, false, 96, Bytes::new());
         }
         let report = stream.reception_report(Time::from_millis(600)).unwrap();
         // Nine were expected since then, five came.
@@ -338,7 +371,7 @@ mod tests {
     fn a_stream_without_keyframe_is_asked_for_one_twice_a_second() {
         let mut stream = ReceiveStream::new("s0", 1, Kind::Video, true);
         assert!(!stream.pli_due(Time::ZERO));
-        stream.receive(Time::ZERO, 5, 0, true, Bytes::from_static(&[0x80, 0, 1, 1, 1, 1]));
+        stream.receive(Time::ZERO, 5, 0, true, 96, Bytes::from_static(&[0x80, 0, 1, 1, 1, 1]));
         let plis = (0..2_000).filter(|ms| stream.pli_due(Time::from_millis(*ms))).count();
         assert_eq!(plis, 4);
         stream.set_paused(true);

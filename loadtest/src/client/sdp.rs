@@ -29,6 +29,34 @@ const VIDEO_EXTENSIONS: [(u8, &str); 5] =
 pub const OPUS: u8 = 111;
 pub const VP8: u8 = 96;
 pub const VP8_RTX: u8 = 97;
+pub const H264: u8 = 102;
+pub const H264_RTX: u8 = 103;
+pub const RED: u8 = 63;
+
+/// What a client takes of the sections that it is offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Accepts {
+    pub vp8: bool,
+    pub h264: bool,
+    /// Redundant audio.
+    pub red: bool,
+    pub transport_cc: bool,
+}
+
+impl Default for Accepts {
+    fn default() -> Accepts {
+        Accepts { vp8: true, h264: false, red: false, transport_cc: true }
+    }
+}
+
+impl Accepts {
+    fn takes(self, codec: &Codec) -> bool {
+        codec.is("opus")
+            || codec.is("VP8") && self.vp8
+            || codec.is("H264") && self.h264 && codec.fmtp.contains("packetization-mode=1")
+            || codec.is("red") && self.red
+    }
+}
 
 /// `a=setup` (RFC 8842 §5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -178,16 +206,31 @@ impl Section {
         Section { direction: Direction::RecvOnly, ..Section::publish(mid, kind, "") }
     }
 
+    /// The same section with H.264 in place of VP8.
+    pub fn in_h264(mut self) -> Section {
+        let fmtp = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+        self.codecs = vec![
+            Codec::new(H264, "H264/90000", fmtp, &["ccm fir", "nack", "nack pli", "transport-cc"]),
+            Codec::new(H264_RTX, "rtx/90000", &format!("apt={H264}"), &[]),
+        ];
+        self
+    }
+
+    /// The same section with redundant audio beside the plain.
+    pub fn with_red(mut self) -> Section {
+        let fmtp = format!("{OPUS}/{OPUS}");
+        self.codecs.push(Codec::new(RED, "red/48000/2", &fmtp, &["transport-cc"]));
+        self
+    }
+
     /// Our answer to an offered section that we receive: what of it we understand.
-    pub fn receive(offered: &Section, transport_cc: bool) -> Section {
-        let known = |codec: &&Codec| {
-            codec.is("opus")
-                || codec.is("VP8")
-                || codec.is("rtx")
-                    && codec
-                        .apt()
-                        .is_some_and(|apt| offered.codecs.iter().any(|c| c.pt == apt && c.is("VP8")))
+    pub fn receive(offered: &Section, accepts: Accepts) -> Section {
+        let repairs = |rtx: &Codec| {
+            let apt = rtx.apt().filter(|_| rtx.is("rtx"));
+            apt.is_some_and(|apt| offered.codecs.iter().any(|codec| codec.pt == apt && accepts.takes(codec)))
         };
+        let known = |codec: &&Codec| accepts.takes(codec) || repairs(codec);
+        let transport_cc = accepts.transport_cc;
         let mut codecs: Vec<Codec> = offered.codecs.iter().filter(known).cloned().collect();
         for codec in &mut codecs {
             codec.feedback.retain(|value| {
@@ -495,7 +538,7 @@ mod tests {
         assert_eq!(remote.fingerprints[0].digest, [0, 255]);
         let offered = &remote.sections[0];
         assert_eq!((&offered.ssrcs[..], &offered.rtx_pairs[..]), (&[1000, 1001][..], &[(1000, 1001)][..]));
-        let answer = Section::receive(offered, true);
+        let answer = Section::receive(offered, Accepts::default());
         assert_eq!(answer.direction, Direction::RecvOnly);
         assert_eq!(answer.codecs.iter().map(|codec| codec.pt).collect::<Vec<_>>(), [96, 97]);
         assert_eq!(answer.extension(EXT_MID), Some(4));

@@ -63,8 +63,12 @@ pub struct SendStream {
     kind: Kind,
     mid: String,
     rid: Option<String>,
+    /// Names of codecs that it could send in.
+    codecs: &'static [&'static str],
     pt: u8,
     rtx_pt: Option<u8>,
+    /// The packets are redundant audio.
+    red: bool,
     extensions: Extensions,
     seq: u16,
     rtx_seq: u16,
@@ -89,8 +93,10 @@ impl SendStream {
             kind,
             mid: mid.into(),
             rid,
+            codecs: if kind == Kind::Audio { &["opus", "red"] } else { &["VP8", "H264"] },
             pt: if kind == Kind::Audio { sdp::OPUS } else { sdp::VP8 },
             rtx_pt: None,
+            red: false,
             extensions: Extensions::default(),
             seq: start.seq,
             rtx_seq: start.seq,
@@ -101,12 +107,13 @@ impl SendStream {
         }
     }
 
-    /// What the server has accepted of the section.
+    /// What the server has accepted of the section: the first codec is used, as browsers do.
     pub fn configure(&mut self, accepted: &Section) {
-        let name = if self.kind == Kind::Audio { "opus" } else { "VP8" };
-        if let Some(codec) = accepted.codecs.iter().find(|codec| codec.is(name)) {
+        let usable = |codec: &&sdp::Codec| self.codecs.iter().any(|name| codec.is(name));
+        if let Some(codec) = accepted.codecs.iter().find(usable) {
             self.pt = codec.pt;
             self.rtx_pt = accepted.rtx(codec.pt);
+            self.red = codec.is("red");
         }
         self.extensions = Extensions {
             mid: accepted.extension(sdp::EXT_MID),
@@ -172,6 +179,10 @@ impl SendStream {
             octet_count: self.stats.octets as u32,
             ..SenderReport::default()
         })
+    }
+
+    pub fn sends_red(&self) -> bool {
+        self.red
     }
 
     pub fn stats(&self) -> SendStats {

@@ -1,4 +1,4 @@
-//! What a decoder would make of a received VP8 stream: puts frames together from packets in any order, knows
+//! What a decoder would make of a received stream, VP8 or VP8's frames dressed as H.264: puts frames together from packets in any order, knows
 //! when a reference is missing, and watches everything that a sender must keep continuous. It decodes nothing.
 
 use std::collections::BTreeMap;
@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rtp::codec::vp8::Vp8Packet;
 use rtp::packetizer::Depacketizer;
 
+use super::h264::{self, Unpacked};
 use super::media::{LAYERS, library};
 use crate::net::Time;
 
@@ -43,6 +44,8 @@ pub struct VideoStats {
     pub tl0_pic_idx_violations: u64,
     /// Frames whose timestamp isn't after the one before.
     pub timestamp_violations: u64,
+    /// Packets of H.264 parameter sets.
+    pub parameter_sets: u64,
     /// Packets whose payload descriptor can't be read.
     pub unreadable: u64,
     /// Packets that came after the receiver had given them up.
@@ -103,10 +106,6 @@ enum Front {
 impl VideoReceiver {
     /// A packet of the stream; `seq` is its extended sequence number.
     pub fn receive(&mut self, now: Time, seq: u64, timestamp: u32, marker: bool, payload: Bytes) {
-        if self.next.is_some_and(|next| seq < next) {
-            self.stats.late += 1;
-            return;
-        }
         let mut descriptor = Vp8Packet::default();
         let payload = if payload.is_empty() {
             payload
@@ -120,8 +119,34 @@ impl VideoReceiver {
             }
         };
         let start = descriptor.s == 1 && descriptor.pid == 0;
-        self.starving |= self.next.is_none() && !start;
-        self.packets.insert(seq, Part { timestamp, marker, start, descriptor, payload });
+        self.insert(now, seq, Part { timestamp, marker, start, descriptor, payload });
+    }
+
+    /// The same for a packet of H.264.
+    pub fn receive_h264(&mut self, now: Time, seq: u64, timestamp: u32, marker: bool, payload: Bytes) {
+        let (start, payload) = match h264::unpack(&payload) {
+            Some(Unpacked::Part { start, bytes }) => (start, bytes),
+            Some(Unpacked::ParameterSets) => {
+                self.stats.parameter_sets += 1;
+                (false, Bytes::new())
+            }
+            None if payload.is_empty() => (false, payload),
+            None => {
+                self.stats.unreadable += 1;
+                return;
+            }
+        };
+        self.insert(now, seq, Part { timestamp, marker, start, descriptor: Vp8Packet::default(), payload });
+    }
+
+    fn insert(&mut self, now: Time, seq: u64, part: Part) {
+        if self.next.is_some_and(|next| seq < next) {
+            self.stats.late += 1;
+            return;
+        }
+        let start = part.start;
+        self.starving |= self.next.is_none() && !start && !part.payload.is_empty();
+        self.packets.insert(seq, part);
         if self.next.is_none() && start {
             self.next = Some(seq);
             self.packets = self.packets.split_off(&seq);
@@ -316,7 +341,7 @@ fn note_gap(stats: &mut VideoStats, gap: Duration) {
 }
 
 /// RFC 6386 §9.1: bit 0 of the first byte is 0 in keyframes.
-fn is_key(frame: &[u8]) -> bool {
+pub fn is_key(frame: &[u8]) -> bool {
     frame.first().is_some_and(|byte| byte & 1 == 0)
 }
 

@@ -17,7 +17,7 @@ use sfu_core::command::{
 use sfu_core::transport::handshake::{
     DtlsRole, Fingerprint, Handshake, HandshakeEvent, HandshakeFactory, MasterKey, SrtpKeys, SrtpProfile,
 };
-use sfu_core::transport::srtp::SrtpSender;
+use sfu_core::transport::srtp::{SrtpReceiver, SrtpSender};
 use sfu_core::unit::{
     ClockRate, ExtSeq, Kind, Mid, ParticipantId, Pt, RoomId, RtpTime, SlotId, Ssrc, Time, TrackId,
     TransportId, TwccSeq,
@@ -77,6 +77,12 @@ fn keys() -> SrtpKeys {
 pub fn participants_sender() -> SrtpSender {
     let SrtpKeys { profile, local, remote } = keys();
     SrtpSender::new(&SrtpKeys { profile, local: remote, remote: local }).unwrap()
+}
+
+/// A receiver with the participants' keys.
+pub fn participants_receiver() -> SrtpReceiver {
+    let SrtpKeys { profile, local, remote } = keys();
+    SrtpReceiver::new(&SrtpKeys { profile, local: remote, remote: local }).unwrap()
 }
 
 #[allow(clippy::disallowed_methods, reason = "libraries speak `Instant`, and one has to come from somewhere")]

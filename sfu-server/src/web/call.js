@@ -232,7 +232,9 @@ export class CallView extends EventTarget {
     const received = slot ? (peer?.receivedTrack(slot.mid) ?? null) : null;
     const layer = this.#session.room.layerOf(track.id);
     const empty = !track.muted && layer?.layer === null ? layer.reason : undefined;
-    return { track: received, trackId: track.id, showVideo: !track.muted && received !== null, empty };
+    // What never decodes would be a black picture.
+    const showVideo = !track.muted && received !== null && empty !== 'unsupported';
+    return { track: received, trackId: track.id, showVideo, empty };
   }
 
   #ownTile() {

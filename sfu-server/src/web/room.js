@@ -7,6 +7,7 @@ export class Room {
   slots = []; // [{mid, kind, track}]
   speakers = [];
   layers = new Map(); // mid → {track, layer, reason}
+  unsupported = new Set(); // ids of tracks in a codec that this browser lacks
 
   /// Takes one message of the server. Returns whether it was one of this module's concern.
   apply(message) {
@@ -22,6 +23,7 @@ export class Room {
   }
 
   layerOf(trackId) {
+    if (this.unsupported.has(trackId)) return { track: trackId, layer: null, reason: 'unsupported' };
     const slot = this.slotOf(trackId);
     const known = slot && this.layers.get(slot.mid);
     return known?.track === trackId ? known : undefined;
@@ -45,6 +47,8 @@ function snapshot(room, message) {
   room.slots = message.slots ?? [];
   room.speakers = [];
   if (!message.resumed && message.type === 'joined') room.layers.clear();
+  // Told again after the snapshot, as far as it still holds.
+  room.unsupported.clear();
 }
 
 const APPLY = {
@@ -79,9 +83,10 @@ const APPLY = {
   },
   layer(room, { mid, track, layer, reason }) {
     room.layers.set(mid, { track, layer, reason });
+    if (layer !== null) room.unsupported.delete(track);
   },
-  codec_unsupported(room, { mid, track }) {
-    room.layers.set(mid, { track, layer: null, reason: 'unsupported' });
+  codec_unsupported(room, { track }) {
+    room.unsupported.add(track);
   },
   speakers(room, { participants }) {
     room.speakers = participants;

@@ -5,7 +5,7 @@ const WHY_EMPTY = {
   keyframe: 'starting…',
   no_source: 'waiting…',
   silent: 'no picture arrives',
-  unsupported: 'this browser can’t show the codec',
+  unsupported: 'this browser can’t play this video format',
 };
 
 /// Events: `pin` (the person wants it large, or back), `frame` (its first picture was shown).

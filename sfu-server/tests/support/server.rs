@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub struct Server {
+    options: Vec<String>,
     child: Option<Child>,
     pub http_port: u16,
     pub udp_port: u16,
@@ -16,8 +17,14 @@ pub struct Server {
 
 impl Server {
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With options beyond those that place it.
+    pub async fn start_with(options: &[&str]) -> Self {
         let (http_port, udp_port) = free_ports();
-        let mut server = Self { child: None, http_port, udp_port };
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let mut server = Self { options, child: None, http_port, udp_port };
         server.run().await;
         server
     }
@@ -38,6 +45,7 @@ impl Server {
             .args(["--http", &format!("127.0.0.1:{}", self.http_port)])
             .args(["--udp-port", &self.udp_port.to_string()])
             .args(["--workers", "1"])
+            .args(&self.options)
             .stdin(Stdio::null());
         // `SFU_TEST_LOG=1` shows the server's log among the test's output.
         if std::env::var_os("SFU_TEST_LOG").is_none() {
