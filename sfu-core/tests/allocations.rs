@@ -9,8 +9,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
-use sfu_core::command::Command;
-use sfu_core::unit::{SlotId, Time, TrackId, TransportId};
+use sfu_core::command::{Codec, Command, PayloadType, SlotSpec, TrackSpec};
+use sfu_core::transport::srtp::SrtpSender;
+use sfu_core::unit::{
+    ClockRate, ExtSeq, Kind, Pt, RtpTime, SlotId, Ssrc, Time, TrackId, TransportId,
+};
+use sfu_core::wire::rtp::{FIXED_LEN, OutgoingHeader};
 use sfu_core::{SendBatch, Sfu};
 
 use engine::{camera, connect, engine, participants_sender, path, release, slot, video};
@@ -74,6 +78,74 @@ fn broadcast() -> Sfu {
         sfu.command(Time::ZERO, Command::SetSlotSource { transport, slot: SlotId(0), source });
     }
     sfu
+}
+
+/// Packet `seq` of redundant audio with a copy of the one before, sealed.
+fn redundant_audio(sender: &SrtpSender, seq: u64) -> Vec<u8> {
+    let header = OutgoingHeader {
+        marker: false,
+        pt: Pt(63),
+        seq: ExtSeq(seq).wire(),
+        time: RtpTime(seq as u32 * 960),
+        ssrc: Ssrc(1),
+        padded: false,
+        extended: false,
+    };
+    let mut packet = vec![0; FIXED_LEN];
+    header.write(&mut packet).unwrap();
+    let [_, fields @ ..] = (960_u32 << 10 | 80).to_be_bytes();
+    packet.push(0x80 | 111);
+    packet.extend_from_slice(&fields);
+    packet.push(111);
+    packet.resize(packet.len() + 160 + sender.tag_len(), 0x55);
+    sender.seal_rtp(Ssrc(1), ExtSeq(seq), FIXED_LEN, &mut packet).unwrap();
+    packet
+}
+
+/// Every tenth packet is lost; half of the subscribers take RED, the others get what is inside, and what was lost.
+#[test]
+fn redundant_audio_is_remapped_unwrapped_and_recovered_without_allocation() {
+    let format = |pt: u8, codec| PayloadType {
+        pt: Pt(pt),
+        codec,
+        clock_rate: ClockRate::OPUS,
+        rtx: None,
+        nack: false,
+        pli: false,
+        transport_cc: true,
+    };
+    let (red, opus) = (format(63, Codec::Red), format(111, Codec::Opus));
+    let mut sfu = engine();
+    connect(&mut sfu, Time::ZERO, 1);
+    let payload_types = vec![red.clone(), opus.clone()];
+    let track = TrackSpec { kind: Kind::Audio, payload_types, ..camera(1) };
+    sfu.command(Time::ZERO, Command::PublishTrack { transport: TransportId(1), track });
+    for n in 2..2 + SUBSCRIBERS {
+        connect(&mut sfu, Time::ZERO, n);
+        let transport = TransportId(n);
+        let payload_types = if n % 2 == 0 { vec![opus.clone()] } else { vec![red.clone(), opus.clone()] };
+        let slot = SlotSpec { kind: Kind::Audio, rtx_ssrc: None, payload_types, ..slot(0) };
+        sfu.command(Time::ZERO, Command::SetSlot { transport, slot });
+        let source = Some(TrackId(1));
+        sfu.command(Time::ZERO, Command::SetSlotSource { transport, slot: SlotId(0), source });
+    }
+    let (sender, mut batch) = (participants_sender(), SendBatch::new(1 << 20, 1_024));
+    let (mut now, mut on_the_way) = (Time::ZERO, 0);
+    let (warm_up, packets) = (200, 1_000);
+    for seq in (1..=packets).filter(|seq| seq % 10 != 5) {
+        let mut packet = redundant_audio(&sender, seq);
+        now += Duration::from_millis(20);
+        let allocated = allocations(|| {
+            sfu.receive(now, path(1), &mut packet);
+            release(&mut sfu, now, &mut batch);
+        });
+        while sfu.poll_event().is_some() {}
+        on_the_way += if seq > warm_up { allocated } else { 0 };
+    }
+    assert_eq!(sfu.counters().red_recovered, packets / 10);
+    let forwarded = packets * SUBSCRIBERS - packets / 10 * (SUBSCRIBERS / 2);
+    assert_eq!(sfu.counters().rtp_forwarded, forwarded);
+    assert_eq!(on_the_way, 0);
 }
 
 #[test]

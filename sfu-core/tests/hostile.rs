@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
-use sfu_core::command::{
-    Command, DeclaredSsrc, ExtensionIds, IceCredentials, LayerRequest, RemoteTransport, SlotSpec, TrackSpec,
-};
+use sfu_core::command::{Codec, Command, DeclaredSsrc, ExtensionIds, H264Profile, IceCredentials, LayerRequest, PayloadType, RemoteTransport, SlotSpec, TrackSpec};
 use sfu_core::transport::handshake::DtlsRole;
 use sfu_core::transport::srtp::SrtpSender;
 use sfu_core::unit::{ExtSeq, LayerId, Mid, Pt, Rid, RtpTime, SlotId, Ssrc, Time, TrackId, TransportId};
@@ -256,19 +254,40 @@ impl Attack {
             let declared = |rng: &mut StdRng| DeclaredSsrc { ssrc: ssrc(rng), rtx: Some(ssrc(rng)) };
             spec.ssrcs = (0..self.rng.random_range(0..6)).map(|_| declared(&mut self.rng)).collect();
         }
-        if self.rng.random_bool(0.2) {
-            spec.payload_types.clear();
-        }
+        self.random_formats(&mut spec.payload_types);
         spec.mid = Mid::new(b"0").filter(|_| self.rng.random());
         spec.muted = self.rng.random_bool(0.2);
         spec
     }
 
+    /// Mostly VP8, at times none, or others beside it under the same and other payload types.
+    fn random_formats(&mut self, formats: &mut Vec<PayloadType>) {
+        let profile = H264Profile::ConstrainedBaseline;
+        let codecs = [
+            Codec::Red,
+            Codec::Opus,
+            Codec::Vp9 { profile: 0 },
+            Codec::H264 { packetization_mode: 1, profile },
+            Codec::H265 { profile: 1, tier: 0 },
+            Codec::Av1 { profile: 0 },
+        ];
+        match self.rng.random_range(0..10) {
+            0 => formats.clear(),
+            1..5 => {
+                for codec in codecs.into_iter().filter(|_| self.rng.random()) {
+                    let pt = Pt(self.rng.random_range(94..100));
+                    formats.push(PayloadType { pt, codec, ..engine::vp8() });
+                }
+                let at = self.rng.random_range(0..formats.len());
+                formats.swap(0, at);
+            }
+            _ => {}
+        }
+    }
+
     fn random_slot(&mut self, id: SlotId) -> SlotSpec {
         let mut spec = slot(id.0);
-        if self.rng.random_bool(0.1) {
-            spec.payload_types.clear();
-        }
+        self.random_formats(&mut spec.payload_types);
         if self.rng.random_bool(0.1) {
             spec.rtx_ssrc = None;
         }

@@ -147,7 +147,8 @@ fn recvonly_sections_become_slots_and_sendrecv_ones_both() {
         assert_eq!(mids, ["0", "1"], "{name}");
         // Microphone and camera of one participant are to share a stream.
         assert_eq!(slots[0].cname, slots[1].cname);
-        assert!(slots.iter().all(|slot| slot.payload_types.iter().all(|payload| payload.transport_cc)));
+        let mut payload_types = slots.iter().flat_map(|slot| &slot.payload_types);
+        assert!(payload_types.all(|payload| payload.transport_cc || payload.codec == Codec::Red));
         assert!(slots[1].rtx_ssrc.is_some() && slots[0].rtx_ssrc.is_none());
         negotiation.slots.assign(&[wanted(1, Kind::Audio), wanted(2, Kind::Video)], &mut rng);
         assert!(!negotiation.wants_offer());

@@ -219,7 +219,8 @@ impl AgreedCodec {
                 rtx,
                 nack: rtx.is_some(),
                 pli: video,
-                transport_cc: true,
+                // As libwebrtc has it: feedback is agreed for the codec inside.
+                transport_cc: row.name != CodecName::Red,
             },
             fir: video,
             encoding: row.encoding,

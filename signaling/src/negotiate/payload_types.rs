@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(pts(&vp8), [(127, Some(97))]);
         let audio = known.offer(Kind::Audio, &policy);
         assert_eq!(pts(&audio), [(126, None), (63, None)]);
-        assert_eq!(audio[1].lines()[1].1, "63 126/126");
+        assert_eq!(audio[1].fmtp, "126/126");
         assert_eq!(known.offer(Kind::Video, &policy), vp8);
     }
 
