@@ -37,10 +37,9 @@ impl Codec {
                 Codec::H264 { packetization_mode: source_mode, profile: source_profile },
             ) => packetization_mode == source_mode && profile.contains(source_profile),
             // Main 10 contains Main (ITU-T H.265 A.3.3).
-            (
-                Codec::H265 { profile, tier },
-                Codec::H265 { profile: source_profile, tier: source_tier },
-            ) => tier >= source_tier && (profile == source_profile || (profile, source_profile) == (2, 1)),
+            (Codec::H265 { profile, tier }, Codec::H265 { profile: source_profile, tier: source_tier }) => {
+                tier >= source_tier && (profile == source_profile || (profile, source_profile) == (2, 1))
+            }
             // Main, High, Professional: each contains the one before (AV1 bitstream specification, A.2).
             (Codec::Av1 { profile }, Codec::Av1 { profile: source_profile }) => profile >= source_profile,
             (own, source) => own == source,

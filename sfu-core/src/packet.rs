@@ -57,7 +57,9 @@ pub struct OutFormat {
 pub enum PayloadForm {
     AsIs,
     /// Redundant audio with this inner payload type.
-    Red { inner: Pt },
+    Red {
+        inner: Pt,
+    },
     /// Of redundant audio only the primary block.
     Primary,
 }

@@ -242,8 +242,7 @@ impl Sfu {
     /// A subscriber's path stands: its slots can begin.
     fn want_first_keyframes(&mut self, ix: PeerIx) {
         let Some(peer) = self.peers.get(ix.0) else { return };
-        let waiting =
-            |slot: &crate::subscriber::slot::Slot| Some((slot.source()?, slot.waits_for()?));
+        let waiting = |slot: &crate::subscriber::slot::Slot| Some((slot.source()?, slot.waits_for()?));
         let wanted: Vec<_> = peer.subscriber.slots.iter().filter_map(waiting).collect();
         for (track, layer) in wanted {
             self.want_keyframe(track, layer);

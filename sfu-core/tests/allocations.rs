@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use sfu_core::command::{Codec, Command, PayloadType, SlotSpec, TrackSpec};
 use sfu_core::transport::srtp::SrtpSender;
-use sfu_core::unit::{
-    ClockRate, ExtSeq, Kind, Pt, RtpTime, SlotId, Ssrc, Time, TrackId, TransportId,
-};
+use sfu_core::unit::{ClockRate, ExtSeq, Kind, Pt, RtpTime, SlotId, Ssrc, Time, TrackId, TransportId};
 use sfu_core::wire::rtp::{FIXED_LEN, OutgoingHeader};
 use sfu_core::{SendBatch, Sfu};
 

@@ -15,7 +15,9 @@ use sfu_core::unit::{
 use sfu_core::wire::rtp::{FIXED_LEN, OutgoingHeader, RtpHeader};
 use sfu_core::{DropReason, SendBatch, Sfu};
 
-use engine::{camera, connect, engine, extensions, participants_receiver, participants_sender, path, slot, vp8};
+use engine::{
+    camera, connect, engine, extensions, participants_receiver, participants_sender, path, slot, vp8,
+};
 
 const H264: Codec = Codec::H264 { packetization_mode: 1, profile: H264Profile::ConstrainedBaseline };
 const PUBLISHER: TransportId = TransportId(1);
@@ -360,7 +362,8 @@ fn a_publisher_may_go_from_opus_to_red_and_back() {
     for (to, pts) in [(2, [101, 100, 101, 100, 101, 100]), (3, [109; 6])] {
         let own: Vec<_> = heard.iter().filter(|got| got.0 == to).collect();
         assert_eq!(own.iter().map(|got| got.1).collect::<Vec<_>>(), pts);
-        let steps = own.windows(2).map(|two| (two[1].2.wrapping_sub(two[0].2), two[1].3.wrapping_sub(two[0].3)));
+        let steps =
+            own.windows(2).map(|two| (two[1].2.wrapping_sub(two[0].2), two[1].3.wrapping_sub(two[0].3)));
         assert!(steps.into_iter().all(|step| step == (1, FRAME)));
     }
 }

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
-use sfu_core::command::{Codec, Command, DeclaredSsrc, ExtensionIds, H264Profile, IceCredentials, LayerRequest, PayloadType, RemoteTransport, SlotSpec, TrackSpec};
+use sfu_core::command::{
+    Codec, Command, DeclaredSsrc, ExtensionIds, H264Profile, IceCredentials, LayerRequest, PayloadType,
+    RemoteTransport, SlotSpec, TrackSpec,
+};
 use sfu_core::transport::handshake::DtlsRole;
 use sfu_core::transport::srtp::SrtpSender;
 use sfu_core::unit::{ExtSeq, LayerId, Mid, Pt, Rid, RtpTime, SlotId, Ssrc, Time, TrackId, TransportId};

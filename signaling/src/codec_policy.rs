@@ -62,7 +62,9 @@ impl FromStr for CodecName {
 
     fn from_str(text: &str) -> Result<CodecName, String> {
         let known = CodecName::ALL.into_iter().find(|name| name.as_str().eq_ignore_ascii_case(text));
-        known.ok_or_else(|| format!("{text:?} is none of {}", CodecName::ALL.map(CodecName::as_str).join(", ")))
+        known.ok_or_else(|| {
+            format!("{text:?} is none of {}", CodecName::ALL.map(CodecName::as_str).join(", "))
+        })
     }
 }
 
@@ -138,7 +140,8 @@ mod tests {
     #[test]
     fn a_policy_lists_each_codec_once_under_its_kind_and_red_never_alone() {
         use CodecName::{H264, Opus, Red, Vp8};
-        let policy = |audio: &[CodecName], video: &[CodecName]| CodecPolicy::new(audio.to_vec(), video.to_vec());
+        let policy =
+            |audio: &[CodecName], video: &[CodecName]| CodecPolicy::new(audio.to_vec(), video.to_vec());
         assert!(policy(&[Red, Opus], &[H264]).is_ok());
         assert_eq!(policy(&[], &[Vp8]), Err(CodecPolicyError::Empty));
         assert_eq!(policy(&[Opus], &[]), Err(CodecPolicyError::Empty));

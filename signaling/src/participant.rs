@@ -325,7 +325,10 @@ impl Participant {
     pub fn unsupported_messages(&self) -> Vec<ServerMessage> {
         let unsupported = self.worker_slots.values().filter_map(|known| Some((known, known.unsupported?)));
         unsupported
-            .map(|(known, track)| ServerMessage::CodecUnsupported { mid: known.spec.mid.0.to_string(), track })
+            .map(|(known, track)| ServerMessage::CodecUnsupported {
+                mid: known.spec.mid.0.to_string(),
+                track,
+            })
             .collect()
     }
 

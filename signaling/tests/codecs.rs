@@ -31,7 +31,12 @@ fn listed(section: &SectionLines) -> Vec<String> {
     for pt in &section.formats {
         let value = |key: &str| {
             let prefix = format!("{key}:{pt} ");
-            section.attributes.iter().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_default().to_owned()
+            section
+                .attributes
+                .iter()
+                .find_map(|line| line.strip_prefix(&prefix))
+                .unwrap_or_default()
+                .to_owned()
         };
         let name = value("rtpmap");
         if !name.starts_with("rtx/") {

@@ -40,7 +40,10 @@ pub fn packetize(frame: &[u8], key: bool) -> Vec<Vec<u8>> {
 pub enum Unpacked {
     ParameterSets,
     /// Bytes of a frame; whether they are its first.
-    Part { start: bool, bytes: Bytes },
+    Part {
+        start: bool,
+        bytes: Bytes,
+    },
 }
 
 /// `None` for what [`packetize`] doesn't write.

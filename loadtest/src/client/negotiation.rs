@@ -164,7 +164,8 @@ mod tests {
         let mut negotiation = Negotiation::default();
         negotiation.want();
         let (id, _) = negotiation.offer(&own(), &transport()).unwrap();
-        let answer = negotiation.answer(&server_offer(&["s0"]), &own(), &transport(), Accepts::default()).unwrap();
+        let answer =
+            negotiation.answer(&server_offer(&["s0"]), &own(), &transport(), Accepts::default()).unwrap();
         assert!(answer.sdp.contains("a=recvonly"));
         assert!(answer.sdp.contains("a=setup:active"));
         // The server has ignored the first offer; a late answer to it means nothing.
@@ -178,11 +179,17 @@ mod tests {
     #[test]
     fn own_sections_in_the_server_s_offer_stay_what_they_are() {
         let mut negotiation = Negotiation::default();
-        let answer = negotiation.answer(&server_offer(&["0", "s0"]), &own(), &transport(), Accepts::default()).unwrap();
+        let answer = negotiation
+            .answer(&server_offer(&["0", "s0"]), &own(), &transport(), Accepts::default())
+            .unwrap();
         let read = sdp::parse(&answer.sdp).unwrap();
         assert_eq!(read.sections[0].direction, Direction::SendOnly);
         assert_eq!(read.sections[1].direction, Direction::RecvOnly);
-        assert!(negotiation.answer(&server_offer(&["s0", "0"]), &own(), &transport(), Accepts::default()).is_err());
+        assert!(
+            negotiation
+                .answer(&server_offer(&["s0", "0"]), &own(), &transport(), Accepts::default())
+                .is_err()
+        );
     }
 
     #[test]

@@ -136,11 +136,13 @@ impl ReceiveStream {
     /// What the payload types of its section are.
     pub fn expect(&mut self, section: &Section) {
         let opus = section.codecs.iter().find(|codec| codec.is("opus")).map_or(0, |codec| codec.pt);
-        for codec in &section.codecs {
-            let format = match () {
-                () if codec.is("H264") => Format::H264,
-                () if codec.is("red") => Format::Red { opus },
-                () => Format::Plain,
+        for codec in section.codecs.iter().filter(|codec| !codec.is("rtx")) {
+            let format = if codec.is("H264") {
+                Format::H264
+            } else if codec.is("red") {
+                Format::Red { opus }
+            } else {
+                Format::Plain
             };
             self.formats.extend(section.rtx(codec.pt).into_iter().chain([codec.pt]).map(|pt| (pt, format)));
         }

@@ -99,7 +99,9 @@ mod tests {
                 descriptor: PayloadDescriptor::Red(red),
                 ..Packet::for_test(ExtSeq(seq))
             };
-            recover(Time::ZERO, &mut self.stream, &packet, &red, payload, 0, |seq| self.recovered.push(seq.0));
+            recover(Time::ZERO, &mut self.stream, &packet, &red, payload, 0, |seq| {
+                self.recovered.push(seq.0)
+            });
             let _ = self.stream.keep(packet, payload);
         }
 

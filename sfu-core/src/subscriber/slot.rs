@@ -239,7 +239,8 @@ impl Slot {
         let Some(segment) = self.rewriter.current().filter(|segment| segment.source == source) else {
             return false;
         };
-        let same_codec = !track.is_video() || self.entered == Some(format) || segment.begins_after(packet.seq);
+        let same_codec =
+            !track.is_video() || self.entered == Some(format) || segment.begins_after(packet.seq);
         same_codec && !self.rewriter.is_beyond_repair(packet.seq)
     }
 

@@ -63,8 +63,7 @@ fn redundant_call(seed: u64, loss: f64) -> (World, Id, [Id; 2]) {
     config.publish_video = false;
     let source = world.join(config, good().loss(loss), good());
     let takes_red = Accepts { red: true, ..Accepts::default() };
-    let viewers =
-        [takes_red, Accepts::default()].map(|accepts| world.join(viewer(accepts), good(), good()));
+    let viewers = [takes_red, Accepts::default()].map(|accepts| world.join(viewer(accepts), good(), good()));
     world.run(Duration::from_secs(30));
     (world, source, viewers)
 }

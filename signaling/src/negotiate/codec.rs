@@ -290,7 +290,8 @@ pub fn agree(allowed: &[CodecName], formats: &[RtpFormat]) -> Vec<AgreedCodec> {
             fmtp: (row.answer_fmtp)(format),
         };
         if row.name == CodecName::Red {
-            let opus = formats.iter().find(|other| recognise(other).is_some_and(|(_, codec)| codec == Codec::Opus));
+            let opus =
+                formats.iter().find(|other| recognise(other).is_some_and(|(_, codec)| codec == Codec::Opus));
             let Some(opus) = opus.filter(|opus| is_red_of(format, opus.pt)) else { continue };
             codec.fmtp = red_fmtp(opus.pt);
         }

@@ -157,7 +157,11 @@ mod tests {
     fn red_is_taken_when_it_is_made_of_the_sections_opus() {
         let opus = || format(111, "opus", "", &[]);
         for (fmtp, count) in [("111/111", 2), ("111/111/111", 2), ("111/0", 1), ("", 1), ("109/109", 1)] {
-            assert_eq!(agree(&CodecName::ALL, &[format(63, "red", fmtp, &[]), opus()]).len(), count, "{fmtp}");
+            assert_eq!(
+                agree(&CodecName::ALL, &[format(63, "red", fmtp, &[]), opus()]).len(),
+                count,
+                "{fmtp}"
+            );
         }
         let names = [CodecName::Red, CodecName::Opus];
         let first = agree(&names, &[opus(), format(63, "red", "111/111", &[])]);
@@ -180,7 +184,10 @@ mod tests {
             format(45, "AV1", "profile=0", &[]),
         ];
         let agreed = agree(&[CodecName::H264, CodecName::Vp9, CodecName::Vp8], &formats);
-        assert_eq!(agreed.iter().map(|codec| codec.payload.pt.0).collect::<Vec<_>>(), [102, 39, 100, 99, 98, 96]);
+        assert_eq!(
+            agreed.iter().map(|codec| codec.payload.pt.0).collect::<Vec<_>>(),
+            [102, 39, 100, 99, 98, 96]
+        );
         let profile = H264Profile::ConstrainedBaseline;
         assert_eq!(agreed[0].payload.codec, Codec::H264 { packetization_mode: 1, profile });
     }
