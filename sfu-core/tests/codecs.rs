@@ -9,9 +9,7 @@ use std::time::Duration;
 use sfu_core::command::{Codec, Command, DeclaredSsrc, H264Profile, PayloadType, SlotSpec, TrackSpec};
 use sfu_core::event::Event;
 use sfu_core::transport::srtp::{SrtpReceiver, SrtpSender};
-use sfu_core::unit::{
-    ClockRate, ExtSeq, Kind, LayerId, Mid, Pt, RtpTime, SlotId, Ssrc, Time, TrackId, TransportId,
-};
+use sfu_core::unit::{ClockRate, ExtSeq, Kind, LayerId, Mid, Pt, RtpTime, Ssrc, Time, TrackId, TransportId};
 use sfu_core::wire::rtp::{FIXED_LEN, OutgoingHeader, RtpHeader};
 use sfu_core::{DropReason, SendBatch, Sfu};
 

@@ -277,7 +277,10 @@ impl Attack {
         match self.rng.random_range(0..10) {
             0 => formats.clear(),
             1..5 => {
-                for codec in codecs.into_iter().filter(|_| self.rng.random()) {
+                for codec in codecs {
+                    if self.rng.random() {
+                        continue;
+                    }
                     let pt = Pt(self.rng.random_range(94..100));
                     formats.push(PayloadType { pt, codec, ..engine::vp8() });
                 }

@@ -169,7 +169,7 @@ fn chromium_calls_in_av1() {
     chromium_calls_in("chromium_calls_in_av1", "av1");
 }
 
-/// Bob's browser is made to offer no H.264 decoder, which is all that the room takes.
+/// Ann's browser is made to send nothing but H.264, Bob's to take nothing but VP8.
 #[test]
 fn a_tile_says_when_the_browser_lacks_the_codec() {
     browser_test("a_tile_says_when_the_browser_lacks_the_codec", async {
