@@ -74,7 +74,7 @@ mod tests {
         let mut payload = Vec::new();
         for age in [2 * spread, spread] {
             payload.push(0x80 | OPUS.0);
-            payload.extend_from_slice(&(age as u32 * FRAME << 10 | 1).to_be_bytes()[1..]);
+            payload.extend_from_slice(&((age as u32 * FRAME) << 10 | 1).to_be_bytes()[1..]);
         }
         payload.push(OPUS.0);
         payload.extend([2 * spread, spread, 0].map(|age| (seq - age) as u8));
