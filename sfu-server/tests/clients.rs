@@ -211,3 +211,16 @@ fn chromium_publishes_by_whip_and_plays_by_whep() {
         encoder.eval::<()>("whip.end()").await
     });
 }
+
+#[test]
+fn aiortc_peers_exchange_messages_of_every_kind() {
+    const NAME: &str = "aiortc_peers_exchange_messages_of_every_kind";
+    client_test(NAME, &[Program::Aiortc], async {
+        let server = Server::start().await;
+        let url = format!("ws://127.0.0.1:{}/ws", server.http_port);
+        let output = python::aiortc_data(&[&url]).output().map_err(|error| error.to_string())?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        println!("{}", text(&output.stdout));
+        if output.status.success() { Ok(()) } else { Err(text(&output.stderr)) }
+    });
+}

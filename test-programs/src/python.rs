@@ -1,4 +1,4 @@
-//! The Python that has aiortc (and imageio-ffmpeg): `$SFU_PYTHON`, else `python3`.
+//! The Python that has aiortc and websockets (and imageio-ffmpeg): `$SFU_PYTHON`, else `python3`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,14 +23,19 @@ pub(crate) fn prints(code: &str) -> Option<String> {
     first_line(command)
 }
 
-/// The version of aiortc, `None` when it isn't installed.
+/// The version of aiortc, `None` when it, or the WebSocket client of its scripts, isn't installed.
 pub fn aiortc_version() -> Option<String> {
-    prints("import aiortc; print('aiortc', aiortc.__version__)")
+    prints("import aiortc, websockets; print('aiortc', aiortc.__version__)")
 }
 
 /// `scripts/aiortc_client.py`: aiortc by WHIP and WHEP. What it takes stands in the script.
 pub fn aiortc_client(arguments: &[&str]) -> Command {
     aiortc(&script("aiortc_client.py"), arguments)
+}
+
+/// `scripts/aiortc_data.py`: aiortc's data channels in one room; it ends well if all messages came.
+pub fn aiortc_data(arguments: &[&str]) -> Command {
+    aiortc(&script("aiortc_data.py"), arguments)
 }
 
 pub(crate) fn script(name: &str) -> PathBuf {

@@ -5,7 +5,7 @@ import json
 import sys
 
 import websockets
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 PATIENCE_S = 20
 
@@ -15,7 +15,8 @@ class Participant:
 
     def __init__(self, name):
         self.name = name
-        self.pc = RTCPeerConnection()
+        # Its default is a STUN server on the internet, which costs seconds where there is none.
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.events = asyncio.Queue()
         self.heard = asyncio.Queue()
         self.pc.on("datachannel", self.listen)
