@@ -58,3 +58,17 @@ impl PayloadDescriptor {
         }
     }
 }
+
+/// Marks a picture id of 15 bits, in VP8 and VP9 alike.
+const PICTURE_ID_WIDE: u8 = 0x80;
+
+/// Writes `id` where a picture id of `len` bytes (none, one or two) begins, in its width.
+#[inline]
+fn write_picture_id(payload: &mut [u8], at: usize, len: usize, id: u16) {
+    let [high, low] = id.to_be_bytes();
+    match payload.get_mut(at..at + len) {
+        Some([wide_high, wide_low]) => (*wide_high, *wide_low) = (high | PICTURE_ID_WIDE, low),
+        Some([narrow]) => *narrow = low & !PICTURE_ID_WIDE,
+        _ => {}
+    }
+}

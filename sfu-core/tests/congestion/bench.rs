@@ -1,7 +1,6 @@
 //! A bottleneck with flows on it, under a virtual clock: packets down, feedback up. One seed is one run.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use loadtest::net::{self, Link, LinkConfig};
@@ -121,35 +120,13 @@ enum What {
     Ack(usize, u64),
 }
 
-struct Event {
-    at: Time,
-    order: u64,
-    what: What,
-}
-
-impl PartialEq for Event {
-    fn eq(&self, other: &Event) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-impl Eq for Event {}
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Event) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Event {
-    fn cmp(&self, other: &Event) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
 struct World {
     down: Link,
     up: Link,
     flows: Vec<Flow>,
     tcp: Vec<Tcp>,
-    events: BinaryHeap<Reverse<Event>>,
+    /// By when they happen, and among those by when they were pushed.
+    events: BTreeMap<(Time, u64), What>,
     order: u64,
 }
 
@@ -178,7 +155,7 @@ impl Scenario {
                 .map(|(flow, n)| Flow::new(flow.clone(), seed << 8 | n))
                 .collect(),
             tcp: self.tcp.iter().copied().map(Tcp::new).collect(),
-            events: BinaryHeap::new(),
+            events: BTreeMap::new(),
             order: 0,
         };
         let mut run = Run { flows: vec![Vec::new(); self.flows.len()], tcp: Vec::new() };
@@ -221,13 +198,13 @@ impl World {
 
     fn push(&mut self, at: net::Time, extra: Duration, what: What) {
         self.order += 1;
-        self.events.push(Reverse(Event { at: Time(at.0) + extra, order: self.order, what }));
+        self.events.insert((Time(at.0) + extra, self.order), what);
     }
 
     fn step(&mut self, now: Time) {
         let net_now = net::Time(now.0);
-        while self.events.peek().is_some_and(|Reverse(event)| event.at <= now) {
-            let Some(Reverse(Event { at, what, .. })) = self.events.pop() else { break };
+        while let Some(event) = self.events.first_entry().filter(|event| event.key().0 <= now) {
+            let ((at, _), what) = event.remove_entry();
             match what {
                 What::Media(flow, packet) => {
                     let flow = &mut self.flows[flow];

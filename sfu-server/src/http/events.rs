@@ -21,7 +21,6 @@ use signaling::{Protocol, ResourceError, ResourcePath};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::App;
-use super::authorise::{Action, authorise};
 use super::resource::{self, Refused};
 
 /// Event streams that are read at a time, of all rooms; each costs a task and a question a second.
@@ -106,12 +105,9 @@ async fn select_layer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    authorise(&headers, Action::Change)?;
-    let path = resource::resource_path(Protocol::Whep, room, &id)?;
+    let path = resource::authorised(Protocol::Whep, room, &id, &headers)?;
     let selection = read_json::<Wish>(&headers, body).await?.selection()?;
-    app.ask(move |rooms, now| rooms.select_layer(now, &path, &selection))
-        .await
-        .ok_or_else(Refused::shutting_down)??;
+    resource::ask(&app, move |rooms, now| rooms.select_layer(now, &path, &selection)).await?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -121,14 +117,11 @@ async fn open(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    authorise(&headers, Action::Change)?;
     let location = format!("/whep/{}/session/{id}/sse/", resource::encode_segment(&room));
-    let path = resource::resource_path(Protocol::Whep, room, &id)?;
+    let path = resource::authorised(Protocol::Whep, room, &id, &headers)?;
     let names: Option<Vec<String>> = read_json(&headers, body).await?;
-    let stream = app
-        .ask(move |rooms, now| rooms.open_events(now, &path, names.as_deref()))
-        .await
-        .ok_or_else(Refused::shutting_down)??;
+    let stream =
+        resource::ask(&app, move |rooms, now| rooms.open_events(now, &path, names.as_deref())).await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("{location}{stream}"))]).into_response())
 }
 
@@ -137,12 +130,9 @@ async fn close(
     Path((room, id, stream)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    authorise(&headers, Action::Change)?;
-    let path = resource::resource_path(Protocol::Whep, room, &id)?;
+    let path = resource::authorised(Protocol::Whep, room, &id, &headers)?;
     let stream: u32 = stream.parse().map_err(|_| ResourceError::NotFound)?;
-    app.ask(move |rooms, now| rooms.close_events(now, &path, stream))
-        .await
-        .ok_or_else(Refused::shutting_down)??;
+    resource::ask(&app, move |rooms, now| rooms.close_events(now, &path, stream)).await?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -151,8 +141,7 @@ async fn read(
     Path((room, id, stream)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    authorise(&headers, Action::Change)?;
-    let path = resource::resource_path(Protocol::Whep, room, &id)?;
+    let path = resource::authorised(Protocol::Whep, room, &id, &headers)?;
     let number: u32 = stream.parse().map_err(|_| ResourceError::NotFound)?;
     let permit = std::sync::Arc::clone(&app.shared.event_streams).try_acquire_owned();
     let permit =

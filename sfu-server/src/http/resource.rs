@@ -2,19 +2,21 @@
 //! requests to a session's URL. What a session is, the control plane knows.
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::Request;
+use axum::extract::{Path, Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
 use serde_json::json;
+use sfu_core::unit::Time;
 use signaling::error::{AnswerError, OfferError};
 use signaling::message::IceServer;
 use signaling::resource::ENTITY_TAGS_MAX;
 use signaling::sdp::SdpError;
 use signaling::sdp::fragment::FragmentError;
 use signaling::{
-    Created, JoinError, Patched, Precondition, Protocol, ResourceError, ResourceId, ResourcePath,
+    Created, JoinError, Patched, Precondition, Protocol, ResourceError, ResourceId, ResourcePath, Rooms,
 };
 
 use super::App;
@@ -120,8 +122,27 @@ fn status_of_offer(error: &OfferError) -> StatusCode {
     }
 }
 
+/// Asks the rooms for what they may refuse.
+pub async fn ask<T: Send + 'static>(
+    app: &App,
+    ask: impl FnOnce(&mut Rooms, Time) -> Result<T, ResourceError> + Send + 'static,
+) -> Result<T, Refused> {
+    Ok(app.ask(ask).await.ok_or_else(Refused::shutting_down)??)
+}
+
+/// The session that a request to its URL may change.
+pub fn authorised(
+    protocol: Protocol,
+    room: String,
+    id: &str,
+    headers: &HeaderMap,
+) -> Result<ResourcePath, Refused> {
+    authorise(headers, Action::Change)?;
+    resource_path(protocol, room, id)
+}
+
 /// What a session's URL says. A name that has not even the form of one is not found.
-pub fn resource_path(protocol: Protocol, room: String, id: &str) -> Result<ResourcePath, Refused> {
+fn resource_path(protocol: Protocol, room: String, id: &str) -> Result<ResourcePath, Refused> {
     let id = ResourceId::new(id).ok_or(ResourceError::NotFound)?;
     Ok(ResourcePath { protocol, room, id })
 }
@@ -209,10 +230,7 @@ pub async fn patch_ice(
 ) -> Result<Response, Refused> {
     let precondition = precondition(headers);
     let fragment = read_body(body).await?;
-    let patched = app
-        .ask(move |rooms, now| rooms.patch_ice(now, &path, &precondition, &fragment))
-        .await
-        .ok_or_else(Refused::shutting_down)??;
+    let patched = ask(app, move |rooms, now| rooms.patch_ice(now, &path, &precondition, &fragment)).await?;
     Ok(match patched {
         Patched::Trickled => StatusCode::NO_CONTENT.into_response(),
         Patched::Restarted { entity_tag: tag, fragment } => {
@@ -224,21 +242,30 @@ pub async fn patch_ice(
     })
 }
 
+/// What a session's URL of either protocol answers alike.
+pub fn session(protocol: Protocol) -> MethodRouter<App> {
+    type Session = Path<(String, String)>;
+    MethodRouter::new()
+        .delete(move |State(app): State<App>, Path((room, id)): Session, headers: HeaderMap| async move {
+            delete(&app, resource_path(protocol, room, &id)?, &headers).await
+        })
+        .get(move |State(app): State<App>, Path((room, id)): Session, headers: HeaderMap| async move {
+            look(&app, resource_path(protocol, room, &id)?, &headers).await
+        })
+}
+
 /// `DELETE`: whatever entity tag comes with it is ignored (RFC 9725 §4.3.1).
-pub async fn delete(app: &App, path: ResourcePath, headers: &HeaderMap) -> Result<Response, Refused> {
+async fn delete(app: &App, path: ResourcePath, headers: &HeaderMap) -> Result<Response, Refused> {
     authorise(headers, Action::Change)?;
-    app.ask(move |rooms, now| rooms.delete(now, &path)).await.ok_or_else(Refused::shutting_down)??;
+    ask(app, move |rooms, now| rooms.delete(now, &path)).await?;
     Ok(StatusCode::OK.into_response())
 }
 
 /// `GET` and `HEAD` of a session: it has no representation (RFC 9725 §4.1).
-pub async fn look(app: &App, path: ResourcePath, headers: &HeaderMap) -> Result<Response, Refused> {
+async fn look(app: &App, path: ResourcePath, headers: &HeaderMap) -> Result<Response, Refused> {
     authorise(headers, Action::Change)?;
-    match app.ask(move |rooms, _| rooms.has_resource(&path)).await {
-        Some(true) => Ok(StatusCode::NO_CONTENT.into_response()),
-        Some(false) => Err(ResourceError::NotFound.into()),
-        None => Err(Refused::shutting_down()),
-    }
+    ask(app, move |rooms, _| rooms.has_resource(&path).then_some(()).ok_or(ResourceError::NotFound)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Answers `OPTIONS` (RFC 9725 §4.2, Fetch §4.8), and opens every response to pages of other servers: none of these

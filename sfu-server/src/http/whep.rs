@@ -25,10 +25,8 @@ pub fn routes() -> Router<App> {
     let endpoint = |post: MethodRouter<App>| {
         post.get(discover).options(|| async { resource::options(ENDPOINT_METHODS, ("accept-post", SDP)) })
     };
-    let session = MethodRouter::new()
+    let session = resource::session(Protocol::Whep)
         .patch(patch)
-        .delete(delete)
-        .get(look)
         .options(|| async { resource::options(SESSION_METHODS, ("accept-patch", PATCH_TYPES)) });
     Router::new()
         .route("/whep/{room}", endpoint(MethodRouter::new().post(view_room)))
@@ -83,8 +81,8 @@ async fn view(
     }
     let location = format!("/whep/{}/session/", resource::encode_segment(&room));
     let request = ViewRequest { room, follow, offer: Some(body).filter(|body| !body.is_empty()) };
-    let viewed = app.ask(move |rooms, now| rooms.view(now, &request)).await;
-    let (status, created) = match viewed.ok_or_else(Refused::shutting_down)?? {
+    let viewed = resource::ask(app, move |rooms, now| rooms.view(now, &request)).await?;
+    let (status, created) = match viewed {
         Viewed::Answered(created) | Viewed::Offered(created) => (StatusCode::CREATED, created),
         Viewed::CounterOffered(created, why) => {
             tracing::debug!(%why, "WHEP offer was not taken");
@@ -108,33 +106,14 @@ async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    authorise(&headers, Action::Change)?;
-    let path = resource::resource_path(Protocol::Whep, room, &id)?;
+    let path = resource::authorised(Protocol::Whep, room, &id, &headers)?;
     match resource::media_type(&headers).as_str() {
         FRAGMENT => resource::patch_ice(&app, path, &headers, body).await,
         SDP => {
             let sdp = resource::read_body(body).await?;
-            app.ask(move |rooms, now| rooms.answer_offer(now, &path, &sdp))
-                .await
-                .ok_or_else(Refused::shutting_down)??;
+            resource::ask(&app, move |rooms, now| rooms.answer_offer(now, &path, &sdp)).await?;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         _ => Err(resource::unsupported_media_type(&Method::PATCH, PATCH_TYPES)),
     }
-}
-
-async fn delete(
-    State(app): State<App>,
-    Path((room, id)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    resource::delete(&app, resource::resource_path(Protocol::Whep, room, &id)?, &headers).await
-}
-
-async fn look(
-    State(app): State<App>,
-    Path((room, id)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    resource::look(&app, resource::resource_path(Protocol::Whep, room, &id)?, &headers).await
 }

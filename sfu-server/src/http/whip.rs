@@ -23,10 +23,8 @@ pub fn routes() -> Router<App> {
         .post(publish)
         .get(|| async { StatusCode::NO_CONTENT })
         .options(|| async { resource::options(ENDPOINT_METHODS, ("accept-post", SDP)) });
-    let session = MethodRouter::new()
+    let session = resource::session(Protocol::Whip)
         .patch(patch)
-        .delete(delete)
-        .get(look)
         .options(|| async { resource::options(SESSION_METHODS, ("accept-patch", FRAGMENT)) });
     Router::new()
         .route("/whip/{room}", endpoint)
@@ -68,8 +66,7 @@ async fn publish(
     let sdp = resource::read_body(body).await?;
     let location = format!("/whip/{}/session/", resource::encode_segment(&room));
     let request = PublishRequest { room, identity: options.identity, name: options.name, screen, sdp };
-    let created = app.ask(move |rooms, now| rooms.publish(now, &request)).await;
-    let created = created.ok_or_else(Refused::shutting_down)??;
+    let created = resource::ask(&app, move |rooms, now| rooms.publish(now, &request)).await?;
     // Without its name, which is the key to it.
     tracing::info!(at = %location, "WHIP session begins");
     let location = location + created.id.as_str();
@@ -82,26 +79,9 @@ async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    authorise(&headers, Action::Change)?;
-    let path = resource::resource_path(Protocol::Whip, room, &id)?;
+    let path = resource::authorised(Protocol::Whip, room, &id, &headers)?;
     if resource::media_type(&headers) != FRAGMENT {
         return Err(resource::unsupported_media_type(&Method::PATCH, FRAGMENT));
     }
     resource::patch_ice(&app, path, &headers, body).await
-}
-
-async fn delete(
-    State(app): State<App>,
-    Path((room, id)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    resource::delete(&app, resource::resource_path(Protocol::Whip, room, &id)?, &headers).await
-}
-
-async fn look(
-    State(app): State<App>,
-    Path((room, id)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    resource::look(&app, resource::resource_path(Protocol::Whip, room, &id)?, &headers).await
 }

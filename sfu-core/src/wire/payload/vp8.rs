@@ -26,7 +26,7 @@ const I: u8 = 0x80;
 const L: u8 = 0x40;
 const T: u8 = 0x20;
 const K: u8 = 0x10;
-const M: u8 = 0x80;
+const M: u8 = super::PICTURE_ID_WIDE;
 const Y: u8 = 0x20;
 
 /// Where the picture id is, if it is: after the two bytes of flags.
@@ -159,12 +159,7 @@ impl Vp8Patch {
     #[inline]
     pub fn apply(self, descriptor: &Vp8Descriptor, payload: &mut [u8]) {
         let picture_id_len = usize::from(descriptor.picture_id_len);
-        let [high, low] = self.picture_id.to_be_bytes();
-        match payload.get_mut(PICTURE_ID_AT..PICTURE_ID_AT + picture_id_len) {
-            Some([wide_high, wide_low]) => (*wide_high, *wide_low) = (high | M, low),
-            Some([narrow]) => *narrow = low & !M,
-            _ => {}
-        }
+        super::write_picture_id(payload, PICTURE_ID_AT, picture_id_len, self.picture_id);
         if descriptor.fields & L != 0
             && let Some(byte) = payload.get_mut(PICTURE_ID_AT + picture_id_len)
         {

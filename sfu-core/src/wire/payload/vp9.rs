@@ -29,7 +29,7 @@ const B: u8 = 0x08;
 const E: u8 = 0x04;
 const V: u8 = 0x02;
 const Z: u8 = 0x01;
-const M: u8 = 0x80;
+const M: u8 = super::PICTURE_ID_WIDE;
 const U: u8 = 0x10;
 const N: u8 = 0x01;
 
@@ -208,12 +208,7 @@ impl Vp9Patch {
     #[inline]
     pub fn apply(self, descriptor: &Vp9Descriptor, payload: &mut [u8]) {
         let picture_id_len = usize::from(descriptor.picture_id_len);
-        let [high, low] = self.picture_id.to_be_bytes();
-        match payload.get_mut(PICTURE_ID_AT..PICTURE_ID_AT + picture_id_len) {
-            Some([wide_high, wide_low]) => (*wide_high, *wide_low) = (high | M, low),
-            Some([narrow]) => *narrow = low & !M,
-            _ => {}
-        }
+        super::write_picture_id(payload, PICTURE_ID_AT, picture_id_len, self.picture_id);
         if descriptor.tl0_pic_idx().is_some()
             && let Some(byte) = payload.get_mut(PICTURE_ID_AT + picture_id_len + 1)
         {
