@@ -18,6 +18,7 @@ const FLAGS: &[&str] = &[
     "--disable-dev-shm-usage",
     "--disable-extensions",
     "--mute-audio",
+    "--audio-buffer-size=2048",
     "--use-fake-device-for-media-stream=fps=30",
     "--use-fake-ui-for-media-stream",
     "--auto-accept-this-tab-capture",

@@ -13,6 +13,7 @@
   const LOUD = 0.5;
   let microphone = null; // {context, volume, stream}, once it is faked
   let lastSkews = null; // what the last measurement saw, for the message of a failing test
+  const painted = { last: null, worst: 0 }; // when the camera was painted last, and the longest wait for it
   let wantedLayer = null; // overrules what the page asks for
   let socket = null; // the page's WebSocket
   let listening = null; // the AudioContext that sounds are measured in
@@ -112,6 +113,9 @@
     const timer = setInterval(() => {
       if (track.readyState === 'ended') return clearInterval(timer);
       counter += 1;
+      const now = performance.now();
+      painted.worst = Math.max(painted.worst, now - (painted.last ?? now));
+      painted.last = now;
       paint(picture, id, counter);
       frames.requestFrame();
       if (counter % BEEP_FRAMES === 0) beep();
@@ -123,7 +127,13 @@
     return window.sfu?.tiles.filter((tile) => !tile.local && tile.trackId) ?? [];
   }
 
-  // Follows every picture from its first frame on; a gap counts when no frame was left out between two.
+  // Follows every picture from now on; a gap counts when no frame was left out between two. Not for many pages at once:
+  // it makes each of them run for each frame.
+  function followGaps() {
+    follow();
+    setInterval(follow, 100);
+  }
+
   function follow() {
     for (const { key, video } of remoteTiles()) {
       if (gaps.get(key)?.video === video) continue;
@@ -141,7 +151,6 @@
       video.requestVideoFrameCallback(onFrame);
     }
   }
-  setInterval(follow, 100);
 
   async function counters() {
     const report = await window.sfu.pc.getStats();
@@ -157,6 +166,7 @@
   // Everything the gates need, over `ms`: per remote picture and per sound.
   async function quality(ms) {
     for (const seen of gaps.values()) seen.worst = 0;
+    painted.worst = 0;
     const before = await counters();
     const readings = new Map();
     const until = performance.now() + ms;
@@ -199,7 +209,7 @@
         energy: now.totalAudioEnergy - (old?.totalAudioEnergy ?? 0),
       });
     }
-    return { video, audio, sentFps: (after.sent - before.sent) / seconds };
+    return { video, audio, sentFps: (after.sent - before.sent) / seconds, paintGapMs: painted.worst };
   }
 
   // The sounding track that belongs to a tile's picture: the one of the same msid stream.
@@ -331,6 +341,7 @@
     toneOf,
     describe,
     fakeCamera,
+    followGaps,
     fakeMicrophone,
     fakeScreen,
   };

@@ -80,6 +80,18 @@ pub struct Quality {
     /// Frames a second that the page itself encoded.
     #[serde(rename = "sentFps")]
     pub sent_fps: f64,
+    /// The longest time in which it painted no frame.
+    #[serde(rename = "paintGapMs")]
+    pub paint_gap_ms: f64,
+}
+
+/// What a publisher has sent while somebody measured its picture.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// Frames a second.
+    pub fps: f64,
+    /// It left out frames itself, so its picture must freeze.
+    pub stood_still: bool,
 }
 
 #[derive(Deserialize, Debug)]
@@ -131,15 +143,15 @@ impl Quality {
     /// The gates: the right pictures and no other, moving at nine tenths of the source's rate, none frozen; sound in
     /// which less than one sample in a hundred is made up.
     pub fn check(&self, who: &str, expected_ids: &[u8], source_fps: f64) -> Result<(), String> {
-        self.check_each(who, expected_ids, |_| source_fps)
+        self.check_each(who, expected_ids, |_| Source { fps: source_fps, stood_still: false })
     }
 
-    /// As [`Quality::check`], with a source rate for each publisher.
+    /// As [`Quality::check`], with what each publisher sent.
     pub fn check_each(
         &self,
         who: &str,
         expected_ids: &[u8],
-        source_fps: impl Fn(u8) -> f64,
+        source: impl Fn(u8) -> Source,
     ) -> Result<(), String> {
         let fail = |what: &str| Err(format!("{who}: {what}\n{self:#?}"));
         let mut seen: Vec<u8> = self.video.iter().flat_map(|video| video.ids.iter().copied()).collect();
@@ -150,12 +162,15 @@ impl Quality {
             return fail(&format!("expected the pictures {expected:?}, saw {seen:?}"));
         }
         for video in &self.video {
-            let source_fps = video.ids.first().map_or(0.0, |id| source_fps(*id));
-            if video.fps < 0.9 * source_fps {
-                return fail(&format!("{}: {:.1} frames a second of {source_fps}", video.key, video.fps));
+            let Some(source) = video.ids.first().map(|id| source(*id)) else { continue };
+            if video.fps < 0.9 * source.fps {
+                return fail(&format!(
+                    "{}: {:.1} frames a second of {:.1}",
+                    video.key, video.fps, source.fps
+                ));
             }
-            if video.freezes > 0.0 {
-                return fail("a picture froze");
+            if video.freezes > 0.0 && !source.stood_still {
+                return fail(&format!("{}: a picture froze", video.key));
             }
             // One reading may catch a picture in which a layer has just changed.
             if video.readable + 1 < video.readings || video.counters < 3 {
