@@ -6,8 +6,12 @@
 
 #[path = "browser/data.rs"]
 mod data;
+#[path = "browser/identity.rs"]
+mod identity;
 mod pages;
 mod support;
+#[path = "browser/unwanted.rs"]
+mod unwanted;
 
 use std::time::Duration;
 

@@ -46,10 +46,8 @@ fn check_ingest(negotiation: &Negotiation) -> Result<(), ResourceError> {
     let (mut audio, mut video) = (0, 0);
     for section in negotiation.sections() {
         match section.kind {
-            MediaKind::Rtp(_) if section.rejected => {
-                return Err(ResourceError::Unprocessable(
-                    "an m-section can't be accepted: no codec in common, or outside of the bundle",
-                ));
+            MediaKind::Rtp(kind) if section.rejected => {
+                return Err(ResourceError::Unprocessable(rejection(*kind)));
             }
             MediaKind::Rtp(_) if !section.publishes => {
                 return Err(ResourceError::Unprocessable("an m-section is neither sendonly nor sendrecv"));
@@ -63,5 +61,16 @@ fn check_ingest(negotiation: &Negotiation) -> Result<(), ResourceError> {
         (0, 0) => Err(ResourceError::Unprocessable("the offer sends neither audio nor video")),
         (0..=1, 0..=1) => Ok(()),
         _ => Err(ResourceError::Unprocessable("at most one audio and one video section")),
+    }
+}
+
+fn rejection(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Audio => {
+            "the room takes none of the offer's audio codecs, or its section is outside of the bundle"
+        }
+        Kind::Video => {
+            "the room takes none of the offer's video codecs, or its section is outside of the bundle"
+        }
     }
 }

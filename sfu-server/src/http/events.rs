@@ -211,9 +211,12 @@ fn changes(before: &ViewerState, now: &ViewerState) -> Vec<(ViewerEvent, Value)>
         (true, false) => events.push((ViewerEvent::Inactive, json!({}))),
         _ => {}
     }
-    if let Some((section, layers)) = now.layers.as_ref().filter(|_| before.layers != now.layers) {
-        let layers: Vec<Value> = layers.iter().map(layer).collect();
-        events.push((ViewerEvent::Layers, json!({ section.to_string(): layers })));
+    if before.layers != now.layers {
+        let sections = now
+            .layers
+            .iter()
+            .map(|(section, layers)| (section.to_string(), layers.iter().map(layer).collect()));
+        events.push((ViewerEvent::Layers, Value::Object(sections.collect())));
     }
     if before.viewers != now.viewers {
         events.push((ViewerEvent::ViewerCount, json!({ "viewercount": now.viewers })));
@@ -269,7 +272,8 @@ mod tests {
         };
         assert_eq!(names(&nothing, &live), ["active", "layers", "viewercount"]);
         assert!(names(&live, &live).is_empty());
-        assert_eq!(names(&live, &nothing), ["inactive", "viewercount"]);
+        assert_eq!(names(&live, &nothing), ["inactive", "layers", "viewercount"]);
+        assert_eq!(changes(&live, &nothing)[1].1, json!({}));
         let told = changes(&nothing, &live);
         assert_eq!(
             told[1].1,

@@ -4,9 +4,11 @@
 // Address: `/broadcast?room=standup`, and for tests and kiosks `name=Stage` (as others see it) and `autostart=1`.
 
 import { canCapture, canShareScreen, openScreen } from './devices.js';
+import { claimIdentity } from './identity.js';
 import { copyLink, linksOf } from './links.js';
 import { openWanted } from './lobby.js';
-import { LocalMedia, ownIdentity } from './local.js';
+import { LocalMedia } from './local.js';
+import { SoundMix } from './mix.js';
 import { Announcer, Toasts, wordsFor } from './notices.js';
 import { sentLines } from './overlay.js';
 import { DevicePicker } from './picker.js';
@@ -25,8 +27,11 @@ const stats = new StatsReader();
 const toasts = new Toasts($('toasts'));
 const announcer = new Announcer($('announcer'));
 const picker = new DevicePicker({ microphone: $('microphone'), camera: $('camera') }, local);
+let identity = '';
 let client = null;
 let screen = null; // the shared screen's MediaStreamTrack
+let screenSound = null; // and its sound, where the browser gives it
+let mix = null; // the microphone and that sound, while there is one
 let source = 'camera';
 let problem = null; // of the screen
 let liveSince = null;
@@ -47,6 +52,7 @@ async function start() {
     video,
     stats,
   });
+  identity = await claimIdentity(query.get('identity'));
   wire();
   setInterval(() => void tick(), TICK_MS);
   render();
@@ -58,8 +64,9 @@ async function start() {
 
 function wire() {
   local.addEventListener('change', () => {
+    mix?.set('microphone', local.microphone.track);
     void client?.replace('video', picture());
-    void client?.replace('audio', local.microphone.track);
+    void client?.replace('audio', sound());
     render();
   });
   for (const choice of document.querySelectorAll('input[name=source]')) {
@@ -81,6 +88,11 @@ function picture() {
   return source === 'screen' ? screen : local.camera.track;
 }
 
+/// What is sent as sound, likewise.
+function sound() {
+  return mix ? mix.track : local.microphone.track;
+}
+
 async function choose(wanted) {
   problem = null;
   if (wanted === 'screen') {
@@ -91,27 +103,37 @@ async function choose(wanted) {
     if (!local.camera.track) await local.turn('camera', true);
   }
   for (const choice of document.querySelectorAll('input[name=source]')) choice.checked = choice.value === source;
-  await client?.replace('video', picture());
+  await Promise.all([client?.replace('video', picture()), client?.replace('audio', sound())]);
   render();
 }
 
 async function shareScreen() {
   try {
-    const shared = await openScreen({ sound: false });
+    const shared = await openScreen();
     if (!shared) return;
     dropScreen();
     screen = shared.video;
     source = 'screen';
     screen.addEventListener('ended', () => void choose('camera'));
+    if (shared.audio) mixIn(shared.audio);
     if (local.camera.on) await local.turn('camera', false);
   } catch (error) {
     problem = error.code ?? 'screen_failed';
   }
 }
 
+/// What the screen plays is heard beside the microphone.
+function mixIn(audio) {
+  mix = new SoundMix();
+  mix.set('screen', audio);
+  mix.set('microphone', local.microphone.track);
+  screenSound = audio;
+}
+
 function dropScreen() {
-  screen?.stop();
-  screen = null;
+  for (const track of [screen, screenSound]) track?.stop();
+  mix?.close();
+  screen = screenSound = mix = null;
 }
 
 function isLive() {
@@ -119,20 +141,19 @@ function isLive() {
 }
 
 function goLive() {
-  const audio = local.microphone.track;
-  if (!picture() && !audio) {
+  if (!picture() && !sound()) {
     problem = deviceProblem() ?? 'nothing_to_send';
     announcer.say(wordsFor(problem).title);
     render();
     return;
   }
   problem = null;
-  const about = new URLSearchParams({ identity: ownIdentity(query.get('identity')), name: query.get('name') ?? 'Broadcast' });
+  const about = new URLSearchParams({ identity, name: query.get('name') ?? 'Broadcast' });
   if (source === 'screen') about.set('source', 'screen');
   client = new WhipClient({
     endpoint: `${linksOf(room).whip}?${about}`,
     // A section for each, even if there is nothing to send in it yet.
-    audio,
+    audio: sound(),
     video: picture(),
   });
   client.addEventListener('change', () => {
@@ -174,6 +195,8 @@ function render() {
   $('go').textContent = isLive() ? 'Stop' : 'Go live';
   $('go').classList.toggle('is-live', isLive());
   $('camera').closest('.field').hidden = source === 'screen';
+  $('screen-sound').hidden = source !== 'screen';
+  setText($('screen-sound'), mix ? 'What the screen plays is sent with your voice.' : 'The screen comes without its sound: browsers give it for tabs, some for whole screens.');
   const { microphone } = local;
   const button = $('toggle-microphone');
   button.setAttribute('aria-pressed', String(microphone.on));

@@ -120,10 +120,17 @@ export class CallView extends EventTarget {
     this.#render();
   }
 
+  /// The room doesn't take what this browser would send: nobody would see or hear it.
+  #unwanted(source) {
+    this.#toasts.problem(`${source}_unwanted`);
+    if (source === 'screen') this.#stopScreen();
+  }
+
   #listen() {
     const { signal } = this.#closing;
     const later = () => this.#queueRender();
     this.#session.addEventListener('change', later, { signal });
+    this.#session.addEventListener('unwanted', ({ detail }) => this.#unwanted(detail), { signal });
     this.#local.addEventListener('change', () => this.#syncLocal(), { signal });
     document.addEventListener('visibilitychange', later, { signal });
     new ResizeObserver(([{ contentRect }]) => {
@@ -250,6 +257,7 @@ export class CallView extends EventTarget {
       showVideo: camera.on && Boolean(camera.track),
       muted: !microphone.on,
       speaking: microphone.on && this.#session.room.speakers.includes(self?.id),
+      empty: camera.on && this.#session.isUnwanted('camera') ? 'unseen' : undefined,
     };
   }
 

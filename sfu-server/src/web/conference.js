@@ -7,9 +7,10 @@
 
 import { CallView } from './call.js';
 import { Chat } from './chat.js';
+import { claimIdentity } from './identity.js';
 import { copyLink, linksOf } from './links.js';
 import { Lobby, openWanted } from './lobby.js';
-import { LocalMedia, ownIdentity, recall, remember } from './local.js';
+import { LocalMedia, recall, remember } from './local.js';
 import { Announcer, Banner, Toasts, wordsFor } from './notices.js';
 import { DevicePicker } from './picker.js';
 import { Session } from './session.js';
@@ -25,14 +26,16 @@ const settingsPicker = new DevicePicker(
   { microphone: $('settings-microphone'), camera: $('settings-camera') },
   local,
 );
+let identity = '';
 let session = null;
 let call = null;
 let chat = null;
 
 exposeForTests({ session: () => session, call: () => call, chat: () => chat, local });
-start();
+void start();
 
-function start() {
+async function start() {
+  identity = await claimIdentity(asked.identity);
   lobby.addEventListener('join', ({ detail }) => join(detail));
   local.addEventListener('problem', ({ detail }) => {
     if (call) toasts.problem(detail);
@@ -70,7 +73,7 @@ function join({ room, name }) {
   $('ended').hidden = true;
   $('call').hidden = false;
   $('room-name').textContent = room;
-  session = new Session({ url: socketUrl(), room, name, identity: ownIdentity(asked.identity) });
+  session = new Session({ url: socketUrl(), room, name, identity });
   session.addEventListener('ended', ({ detail }) => ended(detail));
   session.addEventListener('notice', ({ detail }) => announcer.say(wordsFor(detail.code).title));
   call = new CallView({ page: callElements(name), session, local, toasts, announcer });
@@ -124,7 +127,7 @@ function callElements(ownName) {
     screenButton: $('toggle-screen'),
     overlayButton: $('toggle-overlay'),
     ownName,
-    ownIdentity: ownIdentity(asked.identity),
+    ownIdentity: identity,
   };
 }
 

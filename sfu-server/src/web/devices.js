@@ -3,6 +3,8 @@
 
 const VIDEO = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } };
 const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+// Music and films stay as they are.
+const SCREEN_AUDIO = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 
 /// A capture that failed; `code` is a key of notices.js.
 export class CaptureError extends Error {
@@ -34,14 +36,14 @@ export async function openCamera(deviceId, size = null) {
   return track;
 }
 
-/// The screen, window or tab that the person picks, with its sound if wanted: {video, audio or null}. Null when they
-/// changed their mind.
-export async function openScreen({ sound = true } = {}) {
+/// The screen, window or tab that the person picks, with its sound where the browser gives it: {video, audio or null}. Null
+/// when they changed their mind.
+export async function openScreen() {
   try {
     const stream = await navigator.mediaDevices.getDisplayMedia({
       video: { frameRate: { ideal: 30, max: 30 } },
-      audio: sound && { suppressLocalAudioPlayback: false },
-      systemAudio: sound ? 'include' : 'exclude',
+      audio: { ...SCREEN_AUDIO, suppressLocalAudioPlayback: false },
+      systemAudio: 'include',
     });
     const video = stream.getVideoTracks()[0];
     if ('contentHint' in video) video.contentHint = 'detail';

@@ -100,18 +100,6 @@ export function recall(key, storage = 'localStorage') {
   }
 }
 
-/// One identity per tab: it outlives a reload, so that the reloaded page takes its old place, and two windows of one
-/// browser are two people.
-export function ownIdentity(asked) {
-  if (asked) return asked;
-  const known = recall('sfu.identity', 'sessionStorage');
-  if (known) return known;
-  const bytes = crypto.getRandomValues(new Uint8Array(9));
-  const made = `tab-${[...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('')}`;
-  remember('sfu.identity', made, 'sessionStorage');
-  return made;
-}
-
 function newSource(source) {
   return { source, on: false, track: null, busy: false, problem: null, deviceId: recall(REMEMBERED[source]) };
 }

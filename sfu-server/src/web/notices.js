@@ -22,6 +22,14 @@ const WORDS = {
   camera_busy: ['The camera is in use', 'Another application holds it. Close that one, then try again.'],
   camera_failed: ['The camera did not start', 'Try another one from the list.'],
   screen_failed: ['The screen could not be shared', 'Your system or browser refused it.'],
+  camera_unwanted: [
+    'The others can’t see you',
+    'This room takes none of the video formats that this browser can send. Another browser may do.',
+  ],
+  screen_unwanted: [
+    'Your screen can’t be shared here',
+    'This room takes none of the video formats that this browser can send. Another browser may do.',
+  ],
   left: ['You have left', 'The others can still be joined.'],
   replaced: ['You are in this call somewhere else', 'The same person joined from another tab or device, so this one was closed.'],
   room_closed: ['The call has ended', 'The room was closed.'],
@@ -36,7 +44,10 @@ const WORDS = {
   nothing_to_send: ['There is nothing to send', 'Allow the camera or the microphone, or choose the screen.'],
   stream_denied: ['The server doesn’t let you in', 'This room asks for a token.'],
   stream_unknown: ['There is no such address on this server', 'Check the link.'],
-  stream_refused: ['The server and this browser don’t agree', 'They have no codec or format in common.'],
+  stream_refused: [
+    'The server and this browser don’t understand each other',
+    'They have no video or sound format in common. Another browser may do.',
+  ],
   interrupted: ['Sound and picture are interrupted', 'Reconnecting by itself.'],
   server_lost: ['The server doesn’t answer', 'Trying again by itself.'],
   server_busy: ['The server has no place just now', 'Trying again by itself.'],

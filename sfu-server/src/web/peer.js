@@ -16,7 +16,7 @@ const RESTART_BACKOFF_MS = [3000, 6000, 10_000];
 let offerIds = 0;
 
 /// Events: `track` (receivers changed), `data` (a data message came), `state` (detail: the pc's connectionState), `refused` (an
-/// offer failed), `crossed` (detail: the server's offer that crossed this connection's very first one; another has to take it).
+/// offer failed), `unwanted` (detail: a source whose section the server has rejected: it takes none of its codecs), `crossed` (detail: the server's offer that crossed this connection's very first one; another has to take it).
 export class Peer extends EventTarget {
   pc;
   #data;
@@ -213,11 +213,20 @@ export class Peer extends EventTarget {
     } else if (message.type === 'answer') {
       this.#pendingOffer = 0;
       this.#refusals = 0;
+      const rejected = rejectedIn(message.sdp);
+      const unwanted = [...this.#sections].filter(([, { mid }]) => rejected.has(mid));
       await this.pc.setRemoteDescription({ type: 'answer', sdp: withStartBitrate(message.sdp) });
+      for (const [source] of unwanted) this.#forget(source);
     } else {
       await this.#refused(message);
     }
     this.dispatchEvent(new Event('track'));
+  }
+
+  /// A rejected section is of no more use: the browser has stopped it. Another attempt gets another one.
+  #forget(source) {
+    this.#sections.delete(source);
+    this.dispatchEvent(new CustomEvent('unwanted', { detail: source }));
   }
 
   async #refused(message) {
@@ -254,4 +263,10 @@ export class Peer extends EventTarget {
     this.#restarts += 1;
     this.#restartTimer = setTimeout(() => this.#restart(), wait);
   }
+}
+
+/// Mids of the sections that an answer rejects.
+function rejectedIn(sdp) {
+  const rejected = sdp.split(/^m=/m).filter((section) => /^\w+ 0 /.test(section));
+  return new Set(rejected.map((section) => section.match(/^a=mid:(.*?)\r?$/m)?.[1]));
 }

@@ -12,7 +12,8 @@ const REJOIN_REASONS = new Set(['ice_timeout', 'consent_expired', 'dtls_failed',
 const LOG_LENGTH_MAX = 1000;
 
 /// Events: `change` (something to show is different), `state`, `notice` (detail: {code, …}), `ended` (detail: {code}),
-/// `data` (detail: {label, from, private, data}), `data_refused` (detail: {label, reason}).
+/// `data` (detail: {label, from, private, data}), `data_refused` (detail: {label, reason}), `unwanted` (detail: a source
+/// that the room doesn't take from this browser).
 ///
 /// States: `idle` → `joining` → `joined` ⇄ `reconnecting` → `ended`.
 export class Session extends EventTarget {
@@ -30,6 +31,7 @@ export class Session extends EventTarget {
   #tracks = new Map(); // source → MediaStreamTrack or null (a camera that is off)
   #muted = new Map(); // source → desired state
   #published = new Map(); // source → track id that the server gave
+  #unwanted = new Set(); // sources in no codec that the room takes
   #preferences = new Map(); // track id → {layer, paused}, as last asked
   #iceServers = [];
   #offered = null; // the Peer whose first offer went out with the join
@@ -87,10 +89,16 @@ export class Session extends EventTarget {
     return this.#published.get(source);
   }
 
+  /// Whether a source is offered in vain: the room takes none of its codecs.
+  isUnwanted(source) {
+    return this.#tracks.has(source) && this.#unwanted.has(source);
+  }
+
   /// Publishes a source, or exchanges its track when it is published already.
   async publish(source, track, { muted = false } = {}) {
     this.#tracks.set(source, track);
     this.#muted.set(source, muted);
+    this.#unwanted.delete(source);
     if (track) track.enabled = !muted;
     if (this.peer?.isPublishing(source)) {
       await this.peer.replace(source, track);
@@ -217,6 +225,7 @@ export class Session extends EventTarget {
   #build() {
     this.peer?.close();
     this.#published.clear();
+    this.#unwanted.clear();
     this.#preferences.clear();
     const peer = new Peer({
       send: (message) => {
@@ -230,6 +239,7 @@ export class Session extends EventTarget {
     peer.addEventListener('data', ({ detail }) => this.dispatchEvent(new CustomEvent('data', { detail })));
     peer.addEventListener('state', ({ detail }) => this.#mediaState(peer, detail));
     peer.addEventListener('refused', ({ detail }) => this.#refused(peer, detail));
+    peer.addEventListener('unwanted', ({ detail }) => this.#learnUnwanted(peer, detail));
     peer.addEventListener('crossed', ({ detail }) => this.#crossed(peer, detail));
     for (const [source, track] of this.#tracks) {
       // Without a track yet (a camera that is off) the section is still offered, muted, so that it can be turned on.
@@ -266,6 +276,15 @@ export class Session extends EventTarget {
       // It may have been (un)muted since the offer was written.
       this.#tellMuted(source);
     }
+    this.#changed();
+  }
+
+  #learnUnwanted(peer, source) {
+    if (peer !== this.peer) return;
+    this.#unwanted.add(source);
+    this.#note({ type: 'unwanted', source });
+    // A section that sends nothing is refused alike; then nobody has lost anything yet.
+    if (this.#tracks.has(source)) this.dispatchEvent(new CustomEvent('unwanted', { detail: source }));
     this.#changed();
   }
 

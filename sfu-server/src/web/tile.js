@@ -6,6 +6,7 @@ const WHY_EMPTY = {
   no_source: 'waiting…',
   silent: 'no picture arrives',
   unsupported: 'this browser can’t play this video format',
+  unseen: 'the others can’t see you',
 };
 
 /// Events: `pin` (the person wants it large, or back), `frame` (its first picture was shown).

@@ -6,13 +6,15 @@
 import { copyLink, linksOf } from './links.js';
 import { Announcer, Toasts, wordsFor } from './notices.js';
 import { receivedLines } from './overlay.js';
+import { QualityMenu } from './quality.js';
 import { StatsReader } from './stats.js';
 import { exposeStream } from './support.js';
 import { WhepClient } from './whep.js';
 
 const TICK_MS = 1000;
-// Without a picture for this long, the page says so.
+// Without a picture for this long, the page says so. The first one may take this long without a word.
 const STALLED_MS = 3000;
+const STARTING_MS = 1500;
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
@@ -24,8 +26,15 @@ const toasts = new Toasts($('toasts'));
 const announcer = new Announcer($('announcer'));
 const endpoint = linksOf(room).whep + (participant ? `/${encodeURIComponent(participant)}` : '');
 const client = new WhepClient({ endpoint });
+const quality = new QualityMenu({
+  root: $('quality'),
+  button: $('quality-button'),
+  text: $('quality-text'),
+  list: $('quality-list'),
+});
 let overlay = false;
-let lastPicture = null; // when a picture was shown last, on performance.now()'s clock
+let liveSince = null; // when this session was connected, on performance.now()'s clock; so the next two
+let lastPicture = null; // when a picture was shown last
 let lastSound = null;
 
 if (room) start();
@@ -35,8 +44,12 @@ function start() {
   document.title = `${room} · watch`;
   $('room-name').textContent = room;
   exposeStream({ client, video, stats });
-  client.addEventListener('change', render);
+  client.addEventListener('change', () => {
+    liveSince = client.state === 'live' ? (liveSince ?? performance.now()) : null;
+    render();
+  });
   client.addEventListener('track', play);
+  client.addEventListener('told', render);
   wire();
   video.requestVideoFrameCallback?.(onPicture);
   setInterval(() => void tick(), TICK_MS);
@@ -53,6 +66,9 @@ function wire() {
   $('toggle-fullscreen').hidden = !document.fullscreenEnabled && !video.webkitEnterFullscreen;
   $('screen').addEventListener('dblclick', () => void toggleFullscreen());
   $('again').addEventListener('click', () => client.start());
+  quality.addEventListener('choose', ({ detail }) => void choose(detail));
+  video.addEventListener('resize', render);
+  document.addEventListener('visibilitychange', () => (client.attentive = !document.hidden));
   document.addEventListener('fullscreenchange', render);
   document.addEventListener('keydown', onKey);
   video.addEventListener('volumechange', render);
@@ -114,17 +130,23 @@ function render() {
   sound.setAttribute('aria-label', video.muted ? 'Turn on the sound' : 'Turn off the sound');
   sound.title = `${sound.getAttribute('aria-label')} (M)`;
   $('toggle-fullscreen').setAttribute('aria-pressed', String(Boolean(document.fullscreenElement)));
+  // Who watches alone knows.
+  $('viewers').hidden = client.state !== 'live' || !(client.viewers > 1);
+  setText($('viewers'), `${client.viewers} watching`);
+  quality.show({
+    layers: client.state === 'live' && client.canChoose ? client.layers : [],
+    isChosen: (layer) => client.isChosen(layer),
+    chosen: client.chosen,
+    height: Math.min(video.videoWidth, video.videoHeight),
+  });
   showOverlay();
 }
 
 /// What the page says: {state, status, title, body}. A title covers the picture.
 function viewOf({ state, problem, detail }, now) {
-  const silent = (since) => since === null || now - since > STALLED_MS;
   switch (state) {
     case 'live':
-      if (!silent(lastPicture)) return { state, status: 'Live' };
-      if (!silent(lastSound)) return { state, status: 'Live', title: 'Sound only', body: 'There is no picture just now.' };
-      return { state: 'reconnecting', status: 'Paused', title: 'Nothing arrives just now', body: 'The picture goes on by itself when the broadcast does.' };
+      return viewOfLive(now);
     case 'waiting':
       return {
         state,
@@ -145,6 +167,36 @@ function viewOf({ state, problem, detail }, now) {
     default:
       return { state, status: 'Connecting…', title: 'Connecting…', body: '' };
   }
+}
+
+function viewOfLive(now) {
+  const silent = (since) => since === null || now - since > STALLED_MS;
+  if (!silent(lastPicture)) return { state: 'live', status: 'Live' };
+  if (now - liveSince < STARTING_MS) return { state: 'connecting', status: 'Connecting…', title: 'Connecting…', body: '' };
+  const paused = { state: 'reconnecting', status: 'Paused' };
+  if (client.active === false) {
+    return { ...paused, title: 'The broadcast has stopped', body: 'The picture goes on by itself when it does.' };
+  }
+  // The server gets a picture and passes none on: it waits for one that doesn't build on others.
+  if (client.layers.length > 0) {
+    return {
+      state: 'live',
+      status: 'Live',
+      title: 'The picture is about to start',
+      body: 'It begins with the sender’s next complete picture, usually within a few seconds. If it doesn’t, this browser may lack its format.',
+    };
+  }
+  if (!silent(lastSound)) return { state: 'live', status: 'Live', title: 'Sound only', body: 'There is no picture just now.' };
+  return { ...paused, title: 'Nothing arrives just now', body: 'The picture goes on by itself when the broadcast does.' };
+}
+
+async function choose(layer) {
+  try {
+    await client.choose(layer);
+  } catch {
+    toasts.show('The server refuses this quality.', { tone: 'warn' });
+  }
+  announcer.say($('quality-button').getAttribute('aria-label'));
 }
 
 function showOverlay() {
@@ -180,7 +232,7 @@ async function toggleFullscreen() {
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   if (event.target.closest('input, select, textarea')) return;
-  const action = { m: toggleSound, o: toggleOverlay, f: () => void toggleFullscreen() }[event.key.toLowerCase()];
+  const action = { m: toggleSound, o: toggleOverlay, f: () => void toggleFullscreen(), q: () => document.fullscreenElement || quality.toggle() }[event.key.toLowerCase()];
   if (!action) return;
   event.preventDefault();
   action();

@@ -1,13 +1,15 @@
 //! The broadcast page and the watch page together: WHIP in, WHEP out, and what viewers see when the publisher isn't there
 //! yet, reloads, or stops.
 
+mod quality;
+
 use std::time::Duration;
 
 use super::support::chromium::Browser;
 use super::support::page::Page;
 use super::support::server::Server;
 use super::support::{PROBE, Quality, browser_test};
-use super::{SOON, join_painted, until_seen};
+use super::{SOON, await_true, join_painted, until_seen};
 
 const LIVE: &str = "sfu.state === 'live'";
 
@@ -74,5 +76,57 @@ fn a_publisher_reloads_and_is_watched_on() {
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
         Quality::holds(&viewer, 3.0, "the viewer", &[13], 15.0).await
+    });
+}
+
+#[test]
+fn a_shared_screen_is_heard_beside_the_voice() {
+    browser_test("a_shared_screen_is_heard_beside_the_voice", async {
+        let server = Server::start().await;
+        let browser = Browser::launch(None).await?;
+        let url = format!("http://127.0.0.1:{}/broadcast?room=film&autostart=1", server.http_port);
+        let sounds = "probe.fakeMicrophone(1); probe.fakeCamera(1, 320, 180, 10); probe.fakeScreen(30, 320, 180, 10, 30);";
+        let publisher = browser.open(&url, &[PROBE, sounds]).await?;
+        publisher.until(LIVE, SOON).await?;
+        let viewer = watch(&browser, &server, "film").await?;
+        until_seen(&viewer, &[1]).await?;
+        until_heard(&viewer, &[1], &[30]).await?;
+        let click = |id: &str| format!("document.querySelector('{id}').click()");
+        publisher.eval::<()>(&click("input[value=screen]")).await?;
+        until_seen(&viewer, &[30]).await?;
+        until_heard(&viewer, &[1, 30], &[]).await?;
+        // Who falls silent leaves the screen its sound.
+        publisher.eval::<()>(&click("#toggle-microphone")).await?;
+        until_heard(&viewer, &[30], &[1]).await?;
+        publisher.eval::<()>(&click("#toggle-microphone")).await?;
+        until_heard(&viewer, &[1, 30], &[]).await?;
+        publisher.eval::<()>(&click("input[value=camera]")).await?;
+        until_seen(&viewer, &[1]).await?;
+        until_heard(&viewer, &[1], &[30]).await
+    });
+}
+
+/// Waits until the sound of a page has the tones of some, and not those of others.
+async fn until_heard(page: &Page, some: &[u8], others: &[u8]) -> Result<(), String> {
+    let heard = format!(
+        "(async () => {{
+          const levels = await probe.levels([{some:?}, {others:?}].flat());
+          return levels.every((level, index) => (index < {} ? level > -50 : level < -70));
+        }})()",
+        some.len()
+    );
+    await_true(page, &heard, SOON).await
+}
+
+#[test]
+fn a_broadcaster_is_told_that_the_room_takes_none_of_its_formats() {
+    browser_test("a_broadcaster_is_told_that_the_room_takes_none_of_its_formats", async {
+        let server = Server::start_with(&["--video-codecs", "h265"]).await;
+        let browser = Browser::launch(None).await?;
+        let url = format!("http://127.0.0.1:{}/broadcast?room=refused&autostart=1", server.http_port);
+        let page = join_painted(&browser, &url, 19, (320, 180), 10).await?;
+        page.until("sfu.state === 'failed' && sfu.problem === 'stream_refused'", SOON).await?;
+        let problem = "document.getElementById('problem')";
+        page.until(&format!("!{problem}.hidden && {problem}.innerText.includes('video codecs')"), SOON).await
     });
 }

@@ -74,8 +74,22 @@
     return { ...constraints, audio };
   }
 
-  function fakeScreen(id, width, height, fps) {
-    navigator.mediaDevices.getDisplayMedia = async () => markerStream(id, width, height, fps);
+  // `voice`: whose tone the screen plays; none without.
+  function fakeScreen(id, width, height, fps, voice) {
+    navigator.mediaDevices.getDisplayMedia = async () => {
+      const stream = markerStream(id, width, height, fps);
+      if (voice !== undefined) stream.addTrack(toneTrack(voice));
+      return stream;
+    };
+  }
+
+  function toneTrack(id) {
+    const context = new AudioContext();
+    const out = new MediaStreamAudioDestinationNode(context, { channelCount: 1 });
+    const tone = new OscillatorNode(context, { frequency: toneOf(id) });
+    tone.connect(new GainNode(context, { gain: QUIET })).connect(out);
+    tone.start();
+    return out.stream.getAudioTracks()[0];
   }
 
   // The microphone that goes with a painted camera: a quiet tone of the publisher's own, loud for a moment whenever the
@@ -255,6 +269,18 @@
     return heard;
   }
 
+  // How loud the tones of these publishers are in the first sound that arrives, in dBFS.
+  async function levels(ids) {
+    const track = window.sfu.pc.getReceivers().find((receiver) => receiver.track.kind === 'audio').track;
+    const { analyser, stop } = await listenTo(track, 8192);
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    const bins = new Float32Array(analyser.frequencyBinCount);
+    analyser.getFloatFrequencyData(bins);
+    stop();
+    const width = listening.sampleRate / analyser.fftSize;
+    return ids.map((id) => Math.max(-200, bins[Math.round(toneOf(id) / width)]));
+  }
+
   // How much later the sound comes than the picture, in ms, for each beep of the first remote publisher within `ms`.
   async function skews(ms) {
     const tile = remoteTiles()[0];
@@ -336,6 +362,7 @@
     seen,
     quality,
     tones,
+    levels,
     skews,
     prefer,
     toneOf,
