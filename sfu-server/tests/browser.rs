@@ -8,6 +8,8 @@
 mod data;
 #[path = "browser/identity.rs"]
 mod identity;
+#[path = "browser/later.rs"]
+mod later;
 mod pages;
 mod support;
 #[path = "browser/unwanted.rs"]

@@ -4,7 +4,12 @@
 import { DataLink } from './data.js';
 import { addSender, encodingsFor, fitEncodings, withStartBitrate } from './encodings.js';
 
-const LAYERS_ALLOCATION = 'http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00';
+/// Header extensions that name layers, and say their sizes and rates.
+const LAYERS = new Set([
+  'urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id',
+  'urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id',
+  'http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00',
+]);
 
 const KIND = { microphone: 'audio', camera: 'video', screen: 'video', screen_audio: 'audio' };
 
@@ -142,10 +147,11 @@ export class Peer extends EventTarget {
 
   #newSection(source, track) {
     const section = this.#addSection(source, track);
-    // No receiver reads it, and in Chromium its id clashes with those of a server's offer that crossed ours.
+    // Chromium gives a new section what the others of its kind have: beside sections that only receive, nothing would name
+    // its layers, and it would refuse its own offer.
     const extensions = section.getHeaderExtensionsToNegotiate?.() ?? [];
     for (const extension of extensions) {
-      if (extension.uri === LAYERS_ALLOCATION) extension.direction = 'stopped';
+      if (LAYERS.has(extension.uri)) extension.direction = 'sendrecv';
     }
     if (extensions.length) section.setHeaderExtensionsToNegotiate(extensions);
     return section;

@@ -3,7 +3,7 @@
 use super::support::browser_test;
 use super::support::chromium::Browser;
 use super::support::server::Server;
-use super::{JOINED, PROBE, SOON, join_painted, until_seen};
+use super::{JOINED, PROBE, SOON, join_painted};
 
 const OWN_TILE: &str = "document.querySelector('.tile.is-local')?.innerText";
 const TOLD: &str = "document.getElementById('toasts').innerText";
