@@ -125,7 +125,12 @@ impl Publisher {
         let bound = self.bindings.bind(incoming, &self.tracks, tracks)?;
         let track = tracks.get_mut(bound.track.0).ok_or(DropReason::UnknownStream)?;
         if let Some(range) = incoming.extensions.video_layers_allocation {
-            track.allocation = VideoLayersAllocation::parse(range.of(incoming.packet)).or(track.allocation);
+            let before = track.allocation;
+            let told = VideoLayersAllocation::parse(range.of(incoming.packet));
+            track.allocation = match (told, &before) {
+                (Some(told), Some(before)) => Some(told.with_sizes_of(before)),
+                (told, _) => told.or(before),
+            };
         }
         if bound.rtx {
             counters.rtx_received += 1;

@@ -94,6 +94,16 @@ impl VideoLayersAllocation {
         Some(allocation)
     }
 
+    /// With the sizes that `before` had, where this one says none: publishers repeat them with keyframes only, and tell of
+    /// changed rates without.
+    pub fn with_sizes_of(mut self, before: &VideoLayersAllocation) -> VideoLayersAllocation {
+        for layer in self.layers.iter_mut().take(usize::from(self.count)) {
+            let same = |old: &&AllocatedLayer| old.stream == layer.stream && old.spatial == layer.spatial;
+            layer.size = layer.size.or_else(|| before.layers().iter().find(same)?.size);
+        }
+        self
+    }
+
     /// By stream, then by spatial layer; empty when the publisher sends nothing.
     pub fn layers(&self) -> &[AllocatedLayer] {
         self.layers.get(..usize::from(self.count)).unwrap_or_default()
@@ -148,6 +158,23 @@ mod tests {
         let [first, third] = allocation.layers() else { panic!("{allocation:?}") };
         assert_eq!((first.stream, first.kbps(), first.size), (0, &[50][..], None));
         assert_eq!((third.stream, third.kbps()), (2, &[60, 128][..]));
+    }
+
+    #[test]
+    fn sizes_outlive_an_allocation_that_tells_rates_only() {
+        let whole = VideoLayersAllocation::parse(CHROMIUM).unwrap();
+        let mut rates = CHROMIUM[..17].to_vec();
+        rates[2] = 60;
+        let later = VideoLayersAllocation::parse(&rates).unwrap().with_sizes_of(&whole);
+        let [low, _, high] = later.layers() else { panic!("{later:?}") };
+        assert_eq!((low.kbps()[0], low.size, high.size), (60, Some((240, 135, 9)), Some((960, 540, 9))));
+        // A size of its own counts, and a layer that wasn't there has none.
+        assert_eq!(whole.with_sizes_of(&later), whole);
+        let other = VideoLayersAllocation::parse(&[0b0001_0001, 0, 50, 60]).unwrap().with_sizes_of(&whole);
+        assert_eq!(
+            other.layers().iter().map(|layer| layer.size.is_some()).collect::<Vec<_>>(),
+            [true, false]
+        );
     }
 
     #[test]

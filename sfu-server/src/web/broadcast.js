@@ -217,9 +217,9 @@ function renderProblem() {
   const code = client?.problem ?? problem ?? deviceProblem();
   $('problem').hidden = !code;
   if (!code) return;
-  const { title, body } = wordsFor(code);
+  const { title, body } = wordsFor(code === 'stream_refused' ? 'broadcast_refused' : code);
   setText($('problem-title'), title);
-  setText($('problem-body'), client?.detail ? `${body} (${client.detail})` : body);
+  setText($('problem-body'), client?.detail ? `${body} The server says: “${client.detail}”.` : body);
 }
 
 function deviceProblem() {

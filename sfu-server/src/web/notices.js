@@ -48,6 +48,10 @@ const WORDS = {
     'The server and this browser don’t understand each other',
     'They have no video or sound format in common. Another browser may do.',
   ],
+  broadcast_refused: [
+    'The room can’t take this broadcast',
+    'It takes none of the formats that this browser can send. Another browser may do.',
+  ],
   interrupted: ['Sound and picture are interrupted', 'Reconnecting by itself.'],
   server_lost: ['The server doesn’t answer', 'Trying again by itself.'],
   server_busy: ['The server has no place just now', 'Trying again by itself.'],

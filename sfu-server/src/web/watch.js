@@ -132,7 +132,7 @@ function render() {
   $('toggle-fullscreen').setAttribute('aria-pressed', String(Boolean(document.fullscreenElement)));
   // Who watches alone knows.
   $('viewers').hidden = client.state !== 'live' || !(client.viewers > 1);
-  setText($('viewers'), `${client.viewers} watching`);
+  setText($('viewer-count'), String(client.viewers));
   quality.show({
     layers: client.state === 'live' && client.canChoose ? client.layers : [],
     isChosen: (layer) => client.isChosen(layer),
@@ -160,7 +160,7 @@ function viewOf({ state, problem, detail }, now) {
     }
     case 'failed': {
       const { title, body } = wordsFor(problem);
-      return { state, status: 'Stopped', title, body: detail ? `${body} (${detail})` : body };
+      return { state, status: 'Stopped', title, body: detail ? `${body} The server says: “${detail}”.` : body };
     }
     case 'ended':
       return { state, status: 'Stopped', title: 'Stopped', body: '' };

@@ -29,10 +29,13 @@ fn a_camera_that_comes_later_is_sent_in_layers() {
             ann.until(&arrives, SOON).await.map_err(|error| format!("{layer}: {error}"))?;
         }
         // All that on one connection.
-        bob.until(
-            &format!("sfu.self.id === '{same}' && !sfu.log.some(({{ type }}) => type === 'rejoin')"),
-            SOON,
-        )
-        .await
+        let stayed = format!("sfu.self.id === '{same}' && !sfu.log.some(({{ type }}) => type === 'rejoin')");
+        bob.until(&stayed, SOON).await?;
+        // The sizes of its layers are told with it: who watches chooses by them.
+        let url = format!("http://127.0.0.1:{}/watch?room=later&participant=bob", server.http_port);
+        let viewer = browser.open(&url, &[PROBE]).await?;
+        let names =
+            "[...document.querySelectorAll('#quality-list span')].map((name) => name.textContent).join()";
+        viewer.until(&format!("{names} === 'Auto,360p,180p'"), SOON).await
     });
 }

@@ -130,9 +130,10 @@ fn the_quality_menu_follows_the_publisher() {
         until_label(&viewer, "360p").await?;
         // Who is there, too, is counted.
         let another = watch(&browser, &server, "quality").await?;
-        let counted = "document.getElementById('viewers').textContent === '2 watching'";
-        viewer.until(counted, SOON).await?;
-        another.until(counted, SOON).await
+        let shown = "document.getElementById('viewers')";
+        let counted = format!("!{shown}.hidden && {shown}.textContent === '2 watching'");
+        viewer.until(&counted, SOON).await?;
+        another.until(&counted, SOON).await
     });
 }
 
@@ -149,5 +150,28 @@ fn a_server_without_the_extensions_gets_no_menu() {
         let told = watch(&browser, &server, "quality").await?;
         told.until(MENU, SOON).await?;
         plain.until(&format!("!({MENU})"), SOON).await
+    });
+}
+
+/// The server gets a picture and can't pass it on: here the player lacks its codec, elsewhere an encoder lets it wait for a
+/// keyframe.
+#[test]
+fn who_waits_for_a_picture_that_arrives_at_the_server_is_told() {
+    browser_test("who_waits_for_a_picture_that_arrives_at_the_server_is_told", async {
+        let server = Server::start().await;
+        let browser = Browser::launch(None).await?;
+        let _publisher = publish(&browser, &server, 20, "").await?;
+        let only_vp9 = "const set = RTCPeerConnection.prototype.setLocalDescription;
+            RTCPeerConnection.prototype.setLocalDescription = function (...description) {
+              const vp9 = RTCRtpReceiver.getCapabilities('video').codecs.filter((one) => /vp9/i.test(one.mimeType));
+              for (const transceiver of this.getTransceivers()) {
+                if (transceiver.receiver.track.kind === 'video') transceiver.setCodecPreferences(vp9);
+              }
+              return set.apply(this, description);
+            };";
+        let url = format!("http://127.0.0.1:{}/watch?room=quality", server.http_port);
+        let viewer = browser.open(&url, &[PROBE, only_vp9]).await?;
+        let title = "document.getElementById('card-title').textContent";
+        viewer.until(&format!("{title} === 'The picture is about to start'"), SOON).await
     });
 }
