@@ -82,6 +82,10 @@ pub struct LayerFilter {
     /// The highest spatial layer that the publisher sends.
     offered: u8,
     source: Option<StreamRef>,
+    /// The receiver gets the dependency descriptor.
+    has_descriptor: bool,
+    /// The stream's payload says which spatial layer it is of.
+    says_layers: bool,
     /// Newest last.
     epochs: [Epoch; EPOCHS],
     /// Timestamp of the newest picture, as it came and unwrapped.
@@ -107,6 +111,8 @@ impl Default for LayerFilter {
             wish: Wish::ALL,
             offered: ALL,
             source: None,
+            has_descriptor: true,
+            says_layers: false,
             epochs: [Epoch { from: i64::MAX, rule: Rule::Whole }; EPOCHS],
             newest: (RtpTime(0), 0),
             has_begun: false,
@@ -128,6 +134,12 @@ impl LayerFilter {
         }
     }
 
+    /// Whether the receiver gets the dependency descriptor. One that doesn't can put the spatial layers of a picture
+    /// together only if the payload names them: VP9's does, AV1's doesn't.
+    pub fn set_has_descriptor(&mut self, has: bool) {
+        self.has_descriptor = has;
+    }
+
     /// `highest` is the highest spatial layer of the stream that arrives.
     pub fn set_offered(&mut self, highest: u8) {
         if self.offered != highest {
@@ -139,11 +151,13 @@ impl LayerFilter {
     /// A slot enters the stream with this packet of a keyframe.
     pub fn enter(&mut self, source: StreamRef, packet: &Packet, dependencies: &Dependencies) {
         if self.source != Some(source) {
-            *self = LayerFilter { wish: self.wish, source: Some(source), ..LayerFilter::default() };
+            let (wish, has_descriptor) = (self.wish, self.has_descriptor);
+            *self = LayerFilter { wish, has_descriptor, source: Some(source), ..LayerFilter::default() };
             self.newest = (packet.rtp_time, 0);
         }
         self.advance(packet.rtp_time);
         self.offered = ALL;
+        self.says_layers = matches!(packet.descriptor, PayloadDescriptor::Vp9(_));
         self.forwarded = Forwarded::default();
         self.complete = u8::MAX;
         let rule = match (&packet.dependency, &packet.descriptor) {
@@ -315,7 +329,8 @@ impl LayerFilter {
     }
 
     fn choose(&self, structure: &Structure, active: u32) -> Option<u8> {
-        structure.choose(active, self.wish.spatial, self.wish.temporal)
+        let is_told = self.has_descriptor || self.says_layers;
+        structure.choose(active, if is_told { self.wish.spatial } else { 0 }, self.wish.temporal)
     }
 
     /// By VP9's own descriptor: sizes change at keyframes, or where all of the other layer was forwarded; the rate goes

@@ -88,6 +88,8 @@ impl Slot {
     /// against starting near the wrap).
     pub fn new(spec: SlotSpec, first: SeqNo, rtx_first: SeqNo) -> Slot {
         let first = ExtSeq(u64::from(first.0));
+        let mut filter = LayerFilter::default();
+        filter.set_has_descriptor(spec.extensions.dependency_descriptor.is_some());
         Slot {
             writer: ExtensionWriter::new(spec.extensions),
             spec,
@@ -96,7 +98,7 @@ impl Slot {
             takes_red: false,
             entered: None,
             selector: LayerSelector::default(),
-            filter: LayerFilter::default(),
+            filter,
             rewriter: Rewriter::new(first),
             payload: PayloadRewriter::default(),
             history: SentHistory::default(),
@@ -115,6 +117,7 @@ impl Slot {
     /// Takes a new description; numbers and source go on.
     pub fn update(&mut self, spec: SlotSpec, source: Option<&Track>) {
         self.writer = ExtensionWriter::new(spec.extensions);
+        self.filter.set_has_descriptor(spec.extensions.dependency_descriptor.is_some());
         self.spec = spec;
         if let Some(track) = source {
             self.match_formats(track);

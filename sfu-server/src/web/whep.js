@@ -31,7 +31,7 @@ export class WhepClient extends StreamClient {
       this[track.kind] = track;
       this.dispatchEvent(new Event('track'));
     };
-    for (const kind of ['audio', 'video']) pc.addTransceiver(kind, { direction: 'recvonly' });
+    for (const kind of ['audio', 'video']) takeAllLayers(pc.addTransceiver(kind, { direction: 'recvonly' }));
     await pc.setLocalDescription();
     const { sdp, offered } = await resource.post(pc.localDescription.sdp);
     if (pc.signalingState === 'closed') return;
@@ -146,4 +146,13 @@ function parse(text) {
   } catch {
     return null;
   }
+}
+
+/// Asks for the extension that tells spatial layers apart: Chromium knows it, and without it can't show AV1 that has them.
+function takeAllLayers(transceiver) {
+  const extensions = transceiver.getHeaderExtensionsToNegotiate?.() ?? [];
+  const descriptor = extensions.find(({ uri }) => uri.endsWith('#dependency-descriptor-rtp-header-extension'));
+  if (!descriptor) return;
+  descriptor.direction = 'sendrecv';
+  transceiver.setHeaderExtensionsToNegotiate(extensions);
 }

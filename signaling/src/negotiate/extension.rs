@@ -19,7 +19,9 @@ struct Row {
     slot: bool,
     /// The id in our own offers, unless the client's offers gave another: Chromium's own, because Chromium does not
     /// look at what is taken when it adds sections. `None`: only offered to a client that has named an id, because
-    /// browsers use all of 1–14 themselves, and Firefox refuses a description with a higher one.
+    /// browsers use all of 1–14 themselves, and Firefox refuses a description with a higher one. The dependency descriptor
+    /// isn't left to that: Chromium takes it, though it names it only where it sends scalable streams, and without it
+    /// can't show AV1 of more than one spatial layer.
     id: Option<u8>,
 }
 
@@ -53,7 +55,7 @@ const TABLE: &[Row] = &[
     row!("http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
                                                                    playout_delay,     audio false, video true,  uplink true, slot true,  id Some(5)),
     row!("https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension",
-                                                                   dependency_descriptor, audio false, video true, uplink true, slot true, id None),
+                                                                   dependency_descriptor, audio false, video true, uplink true, slot true, id Some(12)),
     row!("http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00",
                                                                    video_layers_allocation, audio false, video true, uplink true, slot false, id None),
 ];
@@ -262,13 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn dependency_descriptor_is_offered_to_who_named_it() {
+    fn dependency_descriptor_is_offered_also_to_who_has_not_named_it() {
         let mut known = KnownExtensionIds::default();
-        let codecs = codecs(&["VP8", "VP9"]);
-        assert_eq!(known.offer(Kind::Video, &codecs).slot_ids().dependency_descriptor, None);
-        known.learn(&[map(12, DEPENDENCY_DESCRIPTOR, None)]);
-        assert_eq!(known.offer(Kind::Video, &codecs).slot_ids().dependency_descriptor, Some(12));
-        assert_eq!(known.offer(Kind::Audio, &codecs).slot_ids().dependency_descriptor, None);
+        let scalable = codecs(&["VP8", "VP9"]);
+        assert_eq!(known.offer(Kind::Video, &scalable).slot_ids().dependency_descriptor, Some(12));
+        known.learn(&[map(8, DEPENDENCY_DESCRIPTOR, None)]);
+        assert_eq!(known.offer(Kind::Video, &scalable).slot_ids().dependency_descriptor, Some(8));
+        assert_eq!(known.offer(Kind::Audio, &scalable).slot_ids().dependency_descriptor, None);
+        assert_eq!(known.offer(Kind::Video, &codecs(&["VP8"])).slot_ids().dependency_descriptor, None);
     }
 
     #[test]

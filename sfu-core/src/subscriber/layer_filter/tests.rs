@@ -303,3 +303,29 @@ fn vp8_loses_and_regains_its_temporal_layers() {
     assert_eq!(seen, "021202--0---0-1-02120212");
     assert!(!filter.needs_keyframe());
 }
+
+/// libwebrtc takes each of them for a picture of its own then, and dav1d shows none of them.
+#[test]
+fn without_the_descriptor_only_vp9_can_have_spatial_layers() {
+    let av1 = PayloadDescriptor::Video { keyframe_start: false, temporal_id: None };
+    let vp9 = |line: &str| Vp9Descriptor::parse(&unhex(line.split(' ').nth(10).unwrap())).unwrap();
+    for (text, codec, expected) in [
+        (AV1_KEY, av1, 0),
+        (AV1_FULL, av1, 0),
+        (VP9_KEY, PayloadDescriptor::Vp9(vp9(VP9_KEY.lines().next().unwrap())), 2),
+    ] {
+        let mut stream = stream(text, 2, true);
+        stream.samples.iter_mut().for_each(|sample| sample.packet.descriptor = codec);
+        let mut filter = LayerFilter::default();
+        filter.set_has_descriptor(false);
+        filter.enter(source(), &stream.samples[0].packet, &stream.dependencies);
+        let mut highest = (0, 0);
+        for sample in &stream.samples {
+            let verdict = filter.decide(&sample.packet, &stream.dependencies);
+            let Verdict::Forward { ends_picture, .. } = verdict else { continue };
+            assert_eq!(ends_picture, sample.ends_frame && sample.layer.0 == expected);
+            highest = (highest.0.max(sample.layer.0), highest.1.max(sample.layer.1));
+        }
+        assert_eq!(highest, (expected, 2));
+    }
+}
