@@ -10,6 +10,8 @@ mod data;
 mod identity;
 #[path = "browser/later.rs"]
 mod later;
+#[path = "browser/layers.rs"]
+mod layers;
 mod pages;
 mod support;
 #[path = "browser/unwanted.rs"]
@@ -22,7 +24,9 @@ use support::marker::{Camera, Marker};
 use support::page::Page;
 use support::relay::Relay;
 use support::server::{Server, page_url};
-use support::{PROBE, Quality, Skew, Source, Tone, browser_test, in_some_window};
+use support::{
+    PROBE, Quality, Skew, Source, TOLD_UNSUPPORTED, Tone, browser_test, comes_in, in_some_window, only_codec,
+};
 
 const SOON: Duration = Duration::from_secs(15);
 const JOINED: &str = "sfu.state === 'joined' && sfu.pc?.connectionState === 'connected'";
@@ -132,13 +136,6 @@ fn two_pages_see_and_hear_each_other() {
     });
 }
 
-/// Of the picture that a page decodes.
-const CODEC_SEEN: &str = "(async () => {
-  const stats = [...(await sfu.pc.getStats()).values()];
-  const seen = stats.find((one) => one.type === 'inbound-rtp' && one.kind === 'video' && one.framesDecoded > 0);
-  return stats.find((one) => one.id === seen?.codecId)?.mimeType ?? 'nothing';
-})()";
-
 /// A call in a room that takes no other codec: encoders of two kinds of three layers each share two cores, so the
 /// pictures are small.
 fn chromium_calls_in(name: &str, codec: &str) {
@@ -149,10 +146,7 @@ fn chromium_calls_in(name: &str, codec: &str) {
         let bob = join_painted(&browser, &server.url(codec, "bob"), 2, (320, 180), 10).await?;
         for (page, other) in [(&ann, 2), (&bob, 1)] {
             until_seen(page, &[other]).await?;
-            let seen: String = page.eval(CODEC_SEEN).await?;
-            if !seen.eq_ignore_ascii_case(&format!("video/{codec}")) {
-                return Err(format!("{name}: the picture comes in {seen}"));
-            }
+            comes_in(page, codec).await?;
         }
         tokio::time::sleep(Duration::from_secs(4)).await;
         Quality::holds(&ann, 6.0, "ann", &[2], 10.0).await?;
@@ -181,29 +175,12 @@ fn a_tile_says_when_the_browser_lacks_the_codec() {
     browser_test("a_tile_says_when_the_browser_lacks_the_codec", async {
         let server = Server::start_with(&["--video-codecs", "vp8,h264"]).await;
         let browser = Browser::launch(None).await?;
-        // Ann's encoder has nothing but H.264, Bob's decoder nothing but VP8.
-        let only = |codec: &str| {
-            format!(
-                "const set = RTCPeerConnection.prototype.setLocalDescription;
-                 RTCPeerConnection.prototype.setLocalDescription = function (...description) {{
-                   const wanted = RTCRtpReceiver.getCapabilities('video').codecs
-                     .filter((one) => /{codec}|rtx/i.test(one.mimeType));
-                   for (const transceiver of this.getTransceivers()) {{
-                     if (transceiver.receiver.track.kind === 'video') transceiver.setCodecPreferences(wanted);
-                   }}
-                   return set.apply(this, description);
-                 }};"
-            )
-        };
         let camera = "probe.fakeCamera(1, 320, 180, 10);".to_owned();
-        let ann = browser.open(&server.url("lacks", "ann"), &[PROBE, &camera, &only("h264")]).await?;
+        let ann = browser.open(&server.url("lacks", "ann"), &[PROBE, &camera, &only_codec("h264")]).await?;
         ann.until(JOINED, SOON).await?;
         let url = format!("{}&video=0", server.url("lacks", "bob"));
-        let bob = browser.open(&url, &[PROBE, &only("vp8")]).await?;
-        let told = "[...document.querySelectorAll('.tile')]
-            .some((tile) => !tile.classList.contains('has-video')
-              && tile.innerText.includes('can’t play this video format'))";
-        bob.until(told, SOON).await?;
+        let bob = browser.open(&url, &[PROBE, &only_codec("vp8")]).await?;
+        bob.until(TOLD_UNSUPPORTED, SOON).await?;
         // Somebody who can decode it sees it.
         let eve = browser.open(&format!("{}&video=0", server.url("lacks", "eve")), &[PROBE]).await?;
         until_seen(&eve, &[1]).await
@@ -227,24 +204,6 @@ fn a_voice_stays_with_its_picture_over_ten_layer_switches() {
         }
         Skew::check(&bob, "bob").await?;
         Tone::check_all(&bob, &[1]).await
-    });
-}
-
-#[test]
-fn each_layer_of_three_arrives_on_request() {
-    browser_test("each_layer_of_three_arrives_on_request", async {
-        let server = Server::start().await;
-        let browser = Browser::launch(None).await?;
-        let ann = join_painted(&browser, &server.url("layers", "ann"), 1, (1280, 720), 10).await?;
-        let bob = browser.open(&format!("{}&video=0", server.url("layers", "bob")), &[PROBE]).await?;
-        until_seen(&bob, &[1]).await?;
-        ann.until(JOINED, SOON).await?;
-        for (layer, width) in [("low", 320), ("medium", 640), ("high", 1280), ("low", 320), ("high", 1280)] {
-            bob.eval::<()>(&format!("probe.prefer('{layer}')")).await?;
-            let arrives = format!("probe.other().video.videoWidth === {width} && probe.seen([1])");
-            bob.until(&arrives, SOON).await.map_err(|error| format!("{layer}: {error}"))?;
-        }
-        Ok(())
     });
 }
 

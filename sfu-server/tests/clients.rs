@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "real programs take real time")]
 #![allow(clippy::expect_used, reason = "what a test stands on is there or the test is over")]
 
+#[path = "clients/firefox.rs"]
+mod firefox;
 mod support;
 
 use std::path::Path;
@@ -14,11 +16,12 @@ use serde::Deserialize;
 use support::marker::Camera;
 use support::page::Page;
 use support::server::Server;
-use support::{PROBE, Quality, Tone, chromium, client_test, firefox, in_some_window};
+use support::{PROBE, Quality, Tone, WHIP, chromium, client_test, in_some_window};
 use test_programs::ffmpeg::Whip;
 use test_programs::{Process, Program, Scratch, gstreamer, python};
 
 const SOON: Duration = Duration::from_secs(20);
+const JOINED: &str = "sfu.state === 'joined' && sfu.pc?.connectionState === 'connected'";
 
 /// Makes a page's camera a painted marker, and its microphone the tone that belongs to it.
 fn painted(id: u8, (width, height): (u32, u32), fps: u32) -> String {
@@ -27,26 +30,6 @@ fn painted(id: u8, (width, height): (u32, u32), fps: u32) -> String {
 
 async fn until_seen(page: &Page, ids: &[u8]) -> Result<(), String> {
     page.until(&format!("window.probe?.seen({ids:?})"), SOON).await
-}
-
-#[test]
-fn firefox_and_chromium_see_and_hear_each_other() {
-    const NAME: &str = "firefox_and_chromium_see_and_hear_each_other";
-    client_test(NAME, &[Program::Firefox, Program::Chromium], async {
-        let server = Server::start().await;
-        let (firefox, chromium) = (firefox::Browser::launch().await?, chromium::Browser::launch(None).await?);
-        let fox = firefox.open(&server.url("mixed", "fox"), &[PROBE, &painted(1, (320, 180), 15)]).await?;
-        let ann = chromium.open(&server.url("mixed", "ann"), &[PROBE, &painted(2, (320, 180), 15)]).await?;
-        until_seen(&fox, &[2]).await?;
-        until_seen(&ann, &[1]).await?;
-        // The highest layer starts when the encoder has found its rate.
-        tokio::time::sleep(Duration::from_secs(4)).await;
-        Quality::holds(&fox, 6.0, "fox", &[2], 15.0).await?;
-        Quality::holds(&ann, 6.0, "ann", &[1], 15.0).await?;
-        Tone::check_all(&fox, &[2]).await?;
-        // When sound comes is not asked: without a sound card Firefox's AudioContext keeps no time.
-        Tone::check_all(&ann, &[1]).await
-    });
 }
 
 /// What a program shows that sends a capture file.
@@ -133,19 +116,23 @@ async fn plays(
 /// A conference page with a painted camera in the room that the program is in.
 async fn ann(server: &Server, browser: &chromium::Browser) -> Result<Page, String> {
     let page = browser.open(&server.url("room", "ann"), &[PROBE, &painted(2, (320, 180), 15)]).await?;
-    page.until("sfu.state === 'joined' && sfu.pc?.connectionState === 'connected'", SOON).await?;
+    page.until(JOINED, SOON).await?;
     Ok(page)
 }
 
-#[test]
-fn aiortc_publishes_by_whip_and_plays_by_whep() {
-    const NAME: &str = "aiortc_publishes_by_whip_and_plays_by_whep";
-    client_test(NAME, &[Program::Aiortc, Program::Chromium], async {
-        let server = Server::start().await;
+/// A server whose rooms take one video codec, and ann in one of them.
+async fn room_in(codec: &str, browser: &chromium::Browser) -> Result<(Server, Page), String> {
+    let server = Server::start_with(&["--video-codecs", codec]).await;
+    let page = ann(&server, browser).await?;
+    Ok((server, page))
+}
+
+fn aiortc_in(name: &str, codec: &str) {
+    client_test(name, &[Program::Aiortc, Program::Chromium], async {
         let browser = chromium::Browser::launch(None).await?;
-        let page = ann(&server, &browser).await?;
+        let (server, page) = room_in(codec, &browser).await?;
         publishes(&server, &page, |url, camera| {
-            Some(python::aiortc_client(&["publish", url, "VP8", camera, "575"]))
+            Some(python::aiortc_client(&["publish", url, codec, camera, "575"]))
         })
         .await?;
         plays(&server, (2, 15), |url, report| Some(python::aiortc_client(&["play", url, report]))).await
@@ -153,16 +140,38 @@ fn aiortc_publishes_by_whip_and_plays_by_whep() {
 }
 
 #[test]
-fn gstreamer_publishes_by_whip_and_plays_by_whep() {
-    const NAME: &str = "gstreamer_publishes_by_whip_and_plays_by_whep";
-    client_test(NAME, &[Program::GStreamer, Program::Chromium], async {
-        let server = Server::start().await;
+fn aiortc_publishes_by_whip_and_plays_by_whep_in_vp8() {
+    aiortc_in("aiortc_publishes_by_whip_and_plays_by_whep_in_vp8", "vp8");
+}
+
+#[test]
+fn aiortc_publishes_by_whip_and_plays_by_whep_in_h264() {
+    aiortc_in("aiortc_publishes_by_whip_and_plays_by_whep_in_h264", "h264");
+}
+
+fn gstreamer_in(name: &str, codec: &str) {
+    client_test(name, &[Program::GStreamer, Program::Chromium], async {
         let browser = chromium::Browser::launch(None).await?;
-        let page = ann(&server, &browser).await?;
-        publishes(&server, &page, |url, camera| gstreamer::client(&["publish", url, "VP8", camera, "575"]))
+        let (server, page) = room_in(codec, &browser).await?;
+        publishes(&server, &page, |url, camera| gstreamer::client(&["publish", url, codec, camera, "575"]))
             .await?;
-        plays(&server, (2, 15), |url, report| gstreamer::client(&["play", url, "VP8", report])).await
+        plays(&server, (2, 15), |url, report| gstreamer::client(&["play", url, codec, report])).await
     });
+}
+
+#[test]
+fn gstreamer_publishes_by_whip_and_plays_by_whep_in_vp8() {
+    gstreamer_in("gstreamer_publishes_by_whip_and_plays_by_whep_in_vp8", "vp8");
+}
+
+#[test]
+fn gstreamer_publishes_by_whip_and_plays_by_whep_in_vp9() {
+    gstreamer_in("gstreamer_publishes_by_whip_and_plays_by_whep_in_vp9", "vp9");
+}
+
+#[test]
+fn gstreamer_publishes_by_whip_and_plays_by_whep_in_h264() {
+    gstreamer_in("gstreamer_publishes_by_whip_and_plays_by_whep_in_h264", "h264");
 }
 
 #[test]
@@ -179,9 +188,6 @@ fn ffmpeg_publishes_by_whip() {
         .await
     });
 }
-
-/// A WHIP encoder or WHEP player in a page: `whip.publish`, `whip.play`.
-const WHIP: &str = include_str!("support/whip.js");
 
 #[test]
 fn chromium_publishes_by_whip_and_plays_by_whep() {

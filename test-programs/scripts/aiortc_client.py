@@ -12,7 +12,7 @@ import sys
 import time
 
 import received
-from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.contrib.media import MediaPlayer
 from aiortc.mediastreams import MediaStreamTrack
 from av import AudioFrame
@@ -77,7 +77,8 @@ async def main():
     role, url, *rest = sys.argv[1:]
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, ended.set)
-    pc = RTCPeerConnection()
+    # Its default is a STUN server on the internet, which costs seconds where there is none.
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     {"publish": publish, "play": play}[role](pc, *rest)
     await pc.setLocalDescription(await pc.createOffer())
     answer, session = await asyncio.to_thread(received.post, url, pc.localDescription.sdp)

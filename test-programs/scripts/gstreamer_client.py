@@ -15,15 +15,28 @@ gi.require_version("GstSdp", "1.0")
 gi.require_version("GstWebRTC", "1.0")
 from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402
 
-# Codec -> (its encoder and packets, its packets and decoder).
+# Codec -> (its encoder and packets, its packets and decoder, what its payload type says).
 VIDEO = {
-    "VP8": ("vp8enc deadline=1 keyframe-max-dist=60 ! rtpvp8pay picture-id-mode=15-bit", "rtpvp8depay ! vp8dec"),
+    "VP8": ("vp8enc deadline=1 keyframe-max-dist=60 ! rtpvp8pay picture-id-mode=15-bit", "rtpvp8depay ! vp8dec", ""),
+    "VP9": (
+        "vp9enc deadline=1 cpu-used=8 lag-in-frames=0 keyframe-max-dist=60 ! rtpvp9pay picture-id-mode=15-bit",
+        "rtpvp9depay ! vp9dec",
+        "",
+    ),
     "H264": (
         "openh264enc gop-size=60 ! video/x-h264,profile=constrained-baseline ! rtph264pay config-interval=-1"
         " aggregate-mode=zero-latency",
         "rtph264depay ! h264parse ! openh264dec",
+        ",packetization-mode=(string)1,profile-level-id=(string)42e01f",
     ),
 }
+
+
+def video_of(codec):
+    encode, decode, parameters = VIDEO[codec.upper()]
+    return encode, decode, RTP.format(media="video", name=codec.upper(), pt=96, rate=90000) + parameters
+
+
 RTP = "application/x-rtp,media={media},encoding-name={name},payload={pt},clock-rate={rate}"
 
 
@@ -71,12 +84,12 @@ class Client:
 
 
 def publish(url, codec, picture, hz):
-    video = RTP.format(media="video", name=codec, pt=96, rate=90000)
+    encode, _, video = video_of(codec)
     audio = RTP.format(media="audio", name="OPUS", pt=97, rate=48000) + ",encoding-params=(string)2"
     client = Client(
         url,
         f"filesrc location={picture} ! y4mdec ! clocksync ! videoconvert ! video/x-raw,format=I420"
-        f" ! {VIDEO[codec][0]} ! {video} ! peer."
+        f" ! {encode} ! {video} ! peer."
         f" audiotestsrc is-live=true freq={hz} volume=0.3 ! audio/x-raw,rate=48000,channels=2 ! opusenc ! rtpopuspay"
         f" ! {audio} ! peer.",
     )
@@ -88,11 +101,12 @@ def publish(url, codec, picture, hz):
 
 def play(url, codec, path):
     report = received.Report(path)
+    _, decode_picture, video = video_of(codec)
     client = Client(url, "")
     receiving = GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY
     for caps in [
         RTP.format(media="audio", name="OPUS", pt=97, rate=48000) + ",encoding-params=(string)2",
-        RTP.format(media="video", name=codec, pt=96, rate=90000) + ",rtcp-fb-nack-pli=true",
+        video + ",rtcp-fb-nack-pli=true",
     ]:
         client.peer.emit("add-transceiver", receiving, Gst.Caps.from_string(caps))
 
@@ -114,7 +128,7 @@ def play(url, codec, path):
         if pad.get_direction() != Gst.PadDirection.SRC:
             return
         sound = pad.get_current_caps().get_structure(0).get_string("media") == "audio"
-        decode = "rtpopusdepay ! opusdec" if sound else VIDEO[codec][1]
+        decode = "rtpopusdepay ! opusdec" if sound else decode_picture
         form = "audio/x-raw,format=S16LE,rate=48000,channels=1" if sound else "video/x-raw,format=GRAY8"
         convert = "audioconvert ! audioresample" if sound else "videoconvert"
         sink = f"{decode} ! {convert} ! {form} ! appsink name=sink emit-signals=true sync=false"

@@ -24,7 +24,7 @@ pub fn has_element(name: &str) -> bool {
 /// The version of GStreamer, `None` unless all that a peer connection needs is installed.
 pub fn version() -> Option<String> {
     interpreter()?;
-    let needed = ["webrtcbin", "nicesrc", "vp8enc", "opusenc", "dtlsenc", "srtpenc"];
+    let needed = ["webrtcbin", "nicesrc", "vp8enc", "vp9enc", "openh264enc", "opusenc", "dtlsenc", "srtpenc"];
     needed.iter().all(|element| has_element(element)).then_some(())?;
     let mut command = Command::new("gst-launch-1.0");
     command.arg("--version");

@@ -16,11 +16,11 @@ pub fn address() -> &'static str {
 /// In the environment of what runs inside.
 const MARK: &str = "SFU_TEST_NAMESPACE";
 
-/// Whether this process runs inside; if not, the test of that name of this binary is run inside, once, and has been
-/// when this returns.
+/// Whether this process runs inside; if not, the test of that name of this binary, with its modules, is run inside, once,
+/// and has been when this returns.
 ///
 /// # Panics
-/// When the test fails inside.
+/// When the test fails inside, or isn't found.
 pub fn enter(test: &str) -> bool {
     if std::env::var_os(MARK).is_some() {
         return true;
@@ -46,6 +46,8 @@ pub fn enter(test: &str) -> bool {
     print!("{}", String::from_utf8_lossy(&output.stdout));
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{test} failed in its namespace");
+    let ran = String::from_utf8_lossy(&output.stdout).contains("test result: ok. 1 passed");
+    assert!(ran, "{test} is not the whole name of a test");
     false
 }
 

@@ -14,7 +14,7 @@
   let microphone = null; // {context, volume, stream}, once it is faked
   let lastSkews = null; // what the last measurement saw, for the message of a failing test
   const painted = { last: null, worst: 0 }; // when the camera was painted last, and the longest wait for it
-  let wantedLayer = null; // overrules what the page asks for
+  let wanted = {}; // overrules what the page asks for: {layer, temporal}
   let socket = null; // the page's WebSocket
   let listening = null; // the AudioContext that sounds are measured in
 
@@ -321,19 +321,20 @@
     return first > 0.02 * listening.sampleRate ? first : -1;
   }
 
-  // Every remote picture in this layer ("low", "medium", "high"), whatever its tile's size asks for.
-  function prefer(layer) {
-    wantedLayer = layer;
+  // Every remote picture in this layer ("low", "medium", "high"), whatever its tile's size asks for; with `temporal`, in
+  // no higher temporal layer than this.
+  function prefer(layer, temporal) {
+    wanted = { layer, temporal };
     for (const { trackId } of remoteTiles()) {
-      socket.send(JSON.stringify({ type: 'prefer', track: trackId, layer, paused: false }));
+      socket.send(JSON.stringify({ type: 'prefer', track: trackId, paused: false }));
     }
   }
 
   const send = WebSocket.prototype.send;
   WebSocket.prototype.send = function (text) {
     socket = this;
-    const overruled = wantedLayer && typeof text === 'string' && text.includes('"type":"prefer"');
-    send.call(this, overruled ? JSON.stringify({ ...JSON.parse(text), layer: wantedLayer, paused: false }) : text);
+    const overruled = wanted.layer && typeof text === 'string' && text.includes('"type":"prefer"');
+    send.call(this, overruled ? JSON.stringify({ ...JSON.parse(text), ...wanted, paused: false }) : text);
   };
 
   // How many remote pictures show a readable marker of the expected set now.

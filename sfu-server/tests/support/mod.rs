@@ -8,6 +8,7 @@ pub mod marker;
 pub mod page;
 pub mod relay;
 pub mod server;
+pub mod talk;
 
 mod remote;
 
@@ -21,6 +22,28 @@ use test_programs::{Program, namespace, not_run};
 
 /// Runs before a page's own scripts in every test.
 pub const PROBE: &str = include_str!("marker.js");
+
+/// A WHIP encoder or WHEP player in any page of the server: `whip.publish`, `whip.play`, `whip.choose`.
+pub const WHIP: &str = include_str!("whip.js");
+
+/// A tile has no picture, and says why.
+pub const TOLD_UNSUPPORTED: &str = "[...document.querySelectorAll('.tile')]
+  .some((tile) => !tile.classList.contains('has-video') && tile.innerText.includes('can’t play this video format'))";
+
+/// Runs before a page's own scripts: its browser knows no other video codec than this.
+pub fn only_codec(name: &str) -> String {
+    format!(
+        "const set = RTCPeerConnection.prototype.setLocalDescription;
+         RTCPeerConnection.prototype.setLocalDescription = function (...description) {{
+           const wanted = RTCRtpReceiver.getCapabilities('video').codecs
+             .filter((one) => /{name}|rtx/i.test(one.mimeType));
+           for (const transceiver of this.getTransceivers()) {{
+             if (transceiver.receiver.track.kind === 'video') transceiver.setCodecPreferences(wanted);
+           }}
+           return set.apply(this, description);
+         }};"
+    )
+}
 
 /// A browser test that hangs is ended after this.
 const TEST_TIMEOUT: Duration = Duration::from_secs(150);
@@ -70,6 +93,20 @@ fn run(name: &str, test: impl Future<Output = Result<(), String>>) {
         Ok(Err(message)) => panic!("{name}: {message}"),
         Err(_) => panic!("{name}: not done in {TEST_TIMEOUT:?}"),
     }
+}
+
+/// The picture that a page decodes comes in this codec.
+pub async fn comes_in(page: &Page, codec: &str) -> Result<(), String> {
+    const CODEC_SEEN: &str = "(async () => {
+      const stats = [...(await sfu.pc.getStats()).values()];
+      const seen = stats.find((one) => one.type === 'inbound-rtp' && one.kind === 'video' && one.framesDecoded > 0);
+      return stats.find((one) => one.id === seen?.codecId)?.mimeType ?? 'nothing';
+    })()";
+    let seen: String = page.eval(CODEC_SEEN).await?;
+    if seen.eq_ignore_ascii_case(&format!("video/{codec}")) {
+        return Ok(());
+    }
+    Err(format!("the picture comes in {seen}, not in {codec}"))
 }
 
 /// What a page receives, measured over some seconds by `probe.quality`.
