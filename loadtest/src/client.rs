@@ -22,13 +22,14 @@ pub mod sdp;
 pub mod send;
 pub mod seq;
 pub mod signal;
+pub mod slots;
 pub mod srtp;
 pub mod transport;
 pub mod twcc;
 pub mod video;
 pub mod vp8;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -44,7 +45,8 @@ use self::negotiation::Negotiation;
 use self::publish::{PublishStats, Track, TrackConfig};
 use self::receive::{ReceiveStream, StreamStats};
 use self::sdp::{Accepts, RemoteDescription, Section};
-use self::signal::{ClientSignal, Kind, Layer, Offer, OfferedTrack, ServerSignal, Slot, Snapshot, Source};
+use self::signal::{ClientSignal, Kind, Layer, Offer, OfferedTrack, ServerSignal, Snapshot, Source};
+use self::slots::Slots;
 use self::transport::{Received, Transport, TransportCounters};
 use self::twcc::TwccRecorder;
 use crate::net::Time;
@@ -164,14 +166,6 @@ pub struct ClientStats {
     pub sections: usize,
 }
 
-/// What a slot shows.
-#[derive(Debug, Default)]
-struct SlotState {
-    track: Option<String>,
-    /// The server says that it forwards nothing, on purpose.
-    stopped: bool,
-}
-
 /// Errors that are kept.
 const ERRORS_MAX: usize = 16;
 
@@ -186,8 +180,7 @@ pub struct Client {
     streams: BTreeMap<u32, ReceiveStream>,
     /// RTX SSRC → SSRC of the stream that it repairs.
     repairs: BTreeMap<u32, u32>,
-    slots: BTreeMap<String, SlotState>,
-    muted_tracks: BTreeSet<String>,
+    slots: Slots,
     twcc: TwccRecorder,
     /// Extension id of transport-cc in received packets.
     twcc_id: Option<u8>,
@@ -234,8 +227,7 @@ impl Client {
             tracks,
             streams: BTreeMap::new(),
             repairs: BTreeMap::new(),
-            slots: BTreeMap::new(),
-            muted_tracks: BTreeSet::new(),
+            slots: Slots::default(),
             twcc: TwccRecorder::default(),
             twcc_id: None,
             twcc_media_ssrc: 0,
@@ -264,6 +256,10 @@ impl Client {
 
     /// A message of the server.
     pub fn handle_signal(&mut self, now: Time, signal: &ServerSignal) {
+        for mid in self.slots.handle_signal(signal) {
+            self.streams.values_mut().filter(|s| s.mid == mid).for_each(ReceiveStream::restart_gap);
+        }
+        self.update_pauses();
         match signal {
             ServerSignal::Joined(snapshot) => {
                 self.joined.get_or_insert(now);
@@ -276,16 +272,12 @@ impl Client {
                 self.resyncs += 1;
                 self.take_snapshot(snapshot);
             }
-            ServerSignal::Offer { id, sdp, slots } => {
-                self.take_slots(slots);
-                self.answer(now, *id, sdp);
-            }
+            ServerSignal::Offer { id, sdp, .. } => self.answer(now, *id, sdp),
             ServerSignal::Answer { id, sdp } => match self.negotiation.answered(*id, sdp) {
                 Ok(Some(remote)) => self.apply(now, &remote),
                 Ok(None) => {}
                 Err(error) => self.note_error(format!("answer {id}: {error}")),
             },
-            ServerSignal::Slots { slots } => self.take_slots(slots),
             ServerSignal::Published { tracks } => {
                 for published in tracks {
                     for track in self.tracks.iter_mut().filter(|track| track.mid == published.mid) {
@@ -294,28 +286,9 @@ impl Client {
                 }
             }
             ServerSignal::IceRestart => self.restart_ice(now),
-            ServerSignal::TrackMuted { track, muted, .. } => {
-                self.note_muted(track, *muted);
-                self.update_pauses();
-            }
-            ServerSignal::TrackPublished { track, .. } => self.note_muted(&track.id, track.muted),
-            ServerSignal::TrackUnpublished { track, .. } => self.note_muted(track, false),
-            ServerSignal::Layer { mid, layer, reason, .. } => {
-                // While it waits for a keyframe or for a silent source, the viewer sees a still picture.
-                let waits = matches!(reason.as_deref(), Some("keyframe" | "silent"));
-                self.slots.entry(mid.clone()).or_default().stopped = layer.is_none() && !waits;
-                self.update_pauses();
-            }
             ServerSignal::Closed { reason } => self.closed = Some(reason.clone()),
             ServerSignal::Error { code, message, id } => self.refused(code, message, *id),
-            ServerSignal::ParticipantJoined { participant } => {
-                participant.tracks.iter().for_each(|track| self.note_muted(&track.id, track.muted));
-            }
-            ServerSignal::ParticipantLeft { .. }
-            | ServerSignal::Connected
-            | ServerSignal::Disconnected
-            | ServerSignal::Pong
-            | ServerSignal::Other => {}
+            _ => {}
         }
         self.offer();
     }
@@ -454,7 +427,7 @@ impl Client {
 
     /// What the slots show: (mid, track).
     pub fn slots(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        self.slots.iter().map(|(mid, slot)| (mid.as_str(), slot.track.as_deref()))
+        self.slots.iter()
     }
 
     /// The token that a later join may resume with.
@@ -488,38 +461,13 @@ impl Client {
     fn take_snapshot(&mut self, snapshot: &Snapshot) {
         self.participant.clone_from(&snapshot.participant);
         self.resume.clone_from(&snapshot.resume);
-        self.muted_tracks.clear();
-        for track in snapshot.participants.iter().flat_map(|participant| &participant.tracks) {
-            self.note_muted(&track.id, track.muted);
-        }
-        self.take_slots(&snapshot.slots);
-    }
-
-    fn note_muted(&mut self, track: &str, muted: bool) {
-        if muted {
-            self.muted_tracks.insert(track.into());
-        } else {
-            self.muted_tracks.remove(track);
-        }
-    }
-
-    fn take_slots(&mut self, slots: &[Slot]) {
-        for slot in slots {
-            let state = self.slots.entry(slot.mid.clone()).or_default();
-            if state.track != slot.track {
-                state.track.clone_from(&slot.track);
-                state.stopped = false;
-                self.streams.values_mut().filter(|s| s.mid == slot.mid).for_each(ReceiveStream::restart_gap);
-            }
-        }
-        self.update_pauses();
     }
 
     fn update_pauses(&mut self) {
         for stream in self.streams.values_mut() {
-            let Some(slot) = self.slots.get(&stream.mid) else { continue };
-            let muted = slot.track.as_ref().is_none_or(|track| self.muted_tracks.contains(track));
-            stream.set_paused(muted || slot.stopped);
+            if let Some(paused) = self.slots.is_paused(&stream.mid) {
+                stream.set_paused(paused);
+            }
         }
     }
 
