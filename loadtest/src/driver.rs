@@ -1,27 +1,27 @@
-//! Runs clients over real sockets: one task each, with a UDP socket and a WebSocket of its own. Owns the
-//! process's clock; what a client does is decided in the library.
+//! Runs clients over real sockets, each with a WebSocket of its own and the WebRTC stack that was asked for. Owns the
+//! process's clock; what a client does is decided in the library, or in the stack.
+
+mod own_stack;
+#[cfg(feature = "webrtc-stack")]
+mod webrtc_stack;
 
 use std::fmt;
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt, StreamExt};
 use loadtest::client::publish::TrackConfig;
-use loadtest::client::signal::ServerSignal;
-use loadtest::client::{Client, ClientConfig, ClientState, ClientStats};
+use loadtest::client::{ClientConfig, ClientState, ClientStats};
 use loadtest::net::Time;
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::JoinArgs;
 use crate::report::Report;
 use crate::server_process;
+use crate::{JoinArgs, Stack};
 
 /// A server that doesn't answer within this is unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,13 +32,7 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// Left alone between the last connection and the measurement, so that the start isn't measured.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// Datagrams taken at one wake-up, so that signals and timers get their turn.
-const BATCH_MAX: usize = 128;
-
-/// Receive buffer of each socket: keyframes of many publishers come at once.
-const RECEIVE_BUFFER: usize = 2 << 20;
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Signalling = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Why a run has failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -238,6 +232,7 @@ pub struct Outcome {
     pub stats: ClientStats,
 }
 
+/// One client that is to be run.
 struct Task {
     args: JoinArgs,
     index: usize,
@@ -255,25 +250,32 @@ impl Task {
     }
 
     async fn connect_and_run(self, stop: watch::Receiver<bool>) -> Result<Outcome, Failure> {
-        let unreachable = |reason| Failure::Unreachable { target: self.args.target.clone(), reason };
-        let connecting = tokio_tungstenite::connect_async(&self.args.target);
-        let (signalling, _) = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(error)) => return Err(unreachable(error.to_string())),
-            Err(_) => return Err(unreachable("no answer within 5 s".into())),
-        };
-        let media = bind(SocketAddr::new(self.args.bind, 0))
-            .map_err(|error| Failure::Other(format!("no UDP socket on {}: {error}", self.args.bind)))?;
-        let now = self.clock.now();
-        let seed = self.args.seed.wrapping_mul(1_000_003).wrapping_add(self.index as u64);
-        let client = Client::new(self.config(), seed, now).map_err(Failure::Other)?;
+        let signalling = self.connect().await?;
         let room = self.args.room.clone();
-        let outcome =
-            Running { task: self, client, signalling, media, buffer: vec![0; 65_536] }.run(stop).await;
+        let outcome = match self.args.stack {
+            Stack::Own => own_stack::run(self, signalling, stop).await?,
+            #[cfg(feature = "webrtc-stack")]
+            Stack::Webrtc => webrtc_stack::run(self, signalling, stop).await?,
+        };
         match (&outcome.stats.state, outcome.stats.joined) {
             (ClientState::Closed(reason), None) => Err(Failure::Refused { room, reason: reason.clone() }),
             _ => Ok(outcome),
         }
+    }
+
+    async fn connect(&self) -> Result<Signalling, Failure> {
+        let unreachable = |reason| Failure::Unreachable { target: self.args.target.clone(), reason };
+        let connecting = tokio_tungstenite::connect_async(&self.args.target);
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(Ok((signalling, _))) => Ok(signalling),
+            Ok(Err(error)) => Err(unreachable(error.to_string())),
+            Err(_) => Err(unreachable("no answer within 5 s".into())),
+        }
+    }
+
+    /// Of this client's randomness.
+    fn seed(&self) -> u64 {
+        self.args.seed.wrapping_mul(1_000_003).wrapping_add(self.index as u64)
     }
 
     fn config(&self) -> ClientConfig {
@@ -289,102 +291,5 @@ impl Task {
         config.publish_video = publishes;
         config.track = track;
         config
-    }
-}
-
-fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(address),
-        socket2::Type::DGRAM,
-        Some(socket2::Protocol::UDP),
-    )?;
-    // The system may grant less; then bursts are lost and counted like any loss.
-    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
-}
-
-/// A client with its sockets.
-struct Running {
-    task: Task,
-    client: Client,
-    signalling: Socket,
-    media: UdpSocket,
-    buffer: Vec<u8>,
-}
-
-impl Running {
-    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Outcome {
-        loop {
-            let now = self.task.clock.now();
-            if self.client.next_timeout().is_some_and(|at| at <= now) {
-                self.client.handle_timeout(now);
-            }
-            let open = self.flush().await;
-            let state = self.client.state();
-            self.task.progress.connected.store(state == ClientState::Connected, Ordering::Relaxed);
-            if !open || matches!(state, ClientState::Closed(_) | ClientState::Failed(_)) {
-                break;
-            }
-            let wake = self.client.next_timeout().unwrap_or(now + Duration::from_secs(1));
-            tokio::select! {
-                _ = stop.changed() => break,
-                received = self.media.recv_from(&mut self.buffer) => {
-                    if let Ok((len, from)) = received {
-                        self.received(len, from);
-                        self.receive_more();
-                    }
-                }
-                message = self.signalling.next() => match message {
-                    Some(Ok(Message::Text(text))) => self.signalled(&text),
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => break,
-                    Some(Ok(_)) => {}
-                },
-                () = tokio::time::sleep_until(self.task.clock.instant(wake).into()) => {}
-            }
-        }
-        let stats = self.client.stats(self.task.clock.now());
-        self.client.leave();
-        self.flush().await;
-        let _ = self.signalling.close(None).await;
-        Outcome { index: self.task.index, stats }
-    }
-
-    /// Sends what the client has to say; whether the signalling socket is still open.
-    async fn flush(&mut self) -> bool {
-        while let Some((to, datagram)) = self.client.poll_transmit() {
-            // An unreachable candidate is the client's to notice, by silence.
-            let _ = self.media.send_to(&datagram, to).await;
-        }
-        while let Some(signal) = self.client.poll_signal() {
-            let Ok(text) = serde_json::to_string(&signal) else { continue };
-            if self.signalling.send(Message::text(text)).await.is_err() {
-                return false;
-            }
-        }
-        true
-    }
-
-    fn signalled(&mut self, text: &str) {
-        if let Ok(signal) = serde_json::from_str::<ServerSignal>(text) {
-            self.client.handle_signal(self.task.clock.now(), &signal);
-        }
-    }
-
-    fn receive_more(&mut self) {
-        for _ in 1..BATCH_MAX {
-            let Ok((len, from)) = self.media.try_recv_from(&mut self.buffer) else { return };
-            self.received(len, from);
-        }
-    }
-
-    fn received(&mut self, len: usize, from: SocketAddr) {
-        let datagram = self.buffer.get(..len).unwrap_or_default();
-        if matches!(datagram, [128..=191, kind, ..] if !(192..=223).contains(kind)) {
-            self.task.progress.datagrams.fetch_add(1, Ordering::Relaxed);
-            self.task.progress.bytes.fetch_add(len as u64, Ordering::Relaxed);
-        }
-        self.client.receive(self.task.clock.now(), from, datagram);
     }
 }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::driver::Failure;
 use crate::report::Report;
@@ -28,6 +28,16 @@ const EXIT_CODES: &str = "Exit codes: 0 all well, 1 other failure, 2 wrong usage
 enum Command {
     /// Joins a room with several clients and reports what they received.
     Join(JoinArgs),
+}
+
+/// A WebRTC implementation.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum Stack {
+    /// The sans-I/O client of this program.
+    Own,
+    /// The `webrtc` crate.
+    #[cfg(feature = "webrtc-stack")]
+    Webrtc,
 }
 
 #[derive(Args, Debug, Clone)]
@@ -52,6 +62,10 @@ struct JoinArgs {
     /// Video bitrate of the highest layer, reached by padding; without it, about 160 kbit/s.
     #[arg(long)]
     video_kbps: Option<u64>,
+    /// Which WebRTC implementation the clients are: the light one of this program, or the full `webrtc` crate as a second
+    /// opinion (needs the Cargo feature `webrtc-stack`; no simulcast).
+    #[arg(long, value_enum, default_value_t = Stack::Own)]
+    stack: Stack,
     /// Milliseconds between two joins.
     #[arg(long, default_value_t = 20)]
     ramp_ms: u64,
@@ -85,6 +99,9 @@ fn main() -> ExitCode {
 fn run(args: &JoinArgs) -> Result<Report, Failure> {
     if args.clients == 0 || args.publishers > args.clients {
         return Err(Failure::Other("--clients must be at least 1 and at least --publishers".into()));
+    }
+    if args.stack != Stack::Own && args.simulcast {
+        return Err(Failure::Other("only the program's own stack publishes simulcast".into()));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
