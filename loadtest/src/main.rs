@@ -1,12 +1,15 @@
 //! The headless load-test client. `loadtest join` brings clients into a room, lets some of them publish a
-//! synthetic tone and pattern, and prints what all of them received and what that cost the server.
+//! synthetic tone and pattern, and prints what all of them received and what that cost the server. `loadtest floor` prints
+//! what a packet costs this machine at least.
 
 mod driver;
+mod floor;
 mod report;
 mod server_process;
 
+use std::io::IsTerminal;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -28,6 +31,8 @@ const EXIT_CODES: &str = "Exit codes: 0 all well, 1 other failure, 2 wrong usage
 enum Command {
     /// Joins a room with several clients and reports what they received.
     Join(JoinArgs),
+    /// Measures what a packet costs on this machine at least: cipher and system calls alone.
+    Floor(floor::FloorArgs),
 }
 
 /// A WebRTC implementation.
@@ -83,17 +88,29 @@ struct JoinArgs {
 }
 
 fn main() -> ExitCode {
-    let Command::Join(args) = Cli::parse().command;
-    match run(&args) {
-        Ok(report) => {
+    let outcome = match Cli::parse().command {
+        Command::Join(args) => run(&args).and_then(|report| {
             print!("{report}");
-            match report.verdict() {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(failure) => fail(&failure),
-            }
-        }
+            report.verdict()
+        }),
+        Command::Floor(args) => measure_floor(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail(&failure),
     }
+}
+
+fn measure_floor(args: &floor::FloorArgs) -> Result<(), Failure> {
+    // One line that changes on a terminal, none in a log.
+    let terminal = std::io::stderr().is_terminal();
+    let floor = floor::measure(args, |round| {
+        if terminal {
+            eprint!("round {round} of {}\r", args.rounds);
+        }
+    });
+    print!("{floor}");
+    args.json.as_deref().map_or(Ok(()), |path| write_json(path, &floor))
 }
 
 fn run(args: &JoinArgs) -> Result<Report, Failure> {
@@ -109,11 +126,14 @@ fn run(args: &JoinArgs) -> Result<Report, Failure> {
         .map_err(|error| Failure::Other(format!("no async runtime: {error}")))?;
     let report = runtime.block_on(driver::join(args))?;
     if let Some(path) = &args.json {
-        let json =
-            serde_json::to_string_pretty(&report).map_err(|error| Failure::Other(error.to_string()))?;
-        std::fs::write(path, json).map_err(|error| Failure::Other(format!("{}: {error}", path.display())))?;
+        write_json(path, &report)?;
     }
     Ok(report)
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(value).map_err(|error| Failure::Other(error.to_string()))?;
+    std::fs::write(path, json).map_err(|error| Failure::Other(format!("{}: {error}", path.display())))
 }
 
 fn fail(failure: &Failure) -> ExitCode {
