@@ -32,8 +32,13 @@ const NOT_INSTALLED: &str = "the program, or a part that it needs, is not instal
 fn run(test: &str, version: Option<String>, launch: impl Fn(&str) -> Option<Process>, profile: SrtpProfile) {
     let Some(version) = version else { return not_run(test, NOT_INSTALLED) };
     for loss in [Loss::None, Loss::FirstFlight] {
-        let outcome = connect(&launch, loss);
+        let mut outcome = connect(&launch, loss);
         println!("{version}, {loss:?}: {outcome:?}");
+        // FFmpeg sometimes ends by itself after its first packets: that tells nothing of the handshake.
+        if (1..PACKETS).contains(&outcome.opened) && outcome.failure.is_none() {
+            outcome = connect(&launch, loss);
+            println!("once more: {outcome:?}");
+        }
         assert_eq!(outcome.failure, None, "{version}");
         assert_eq!(outcome.profile, Some(profile), "{version}");
         assert!(outcome.opened >= PACKETS, "{version}: {outcome:?}");
