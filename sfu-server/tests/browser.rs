@@ -25,7 +25,8 @@ use support::page::Page;
 use support::relay::Relay;
 use support::server::{Server, page_url};
 use support::{
-    PROBE, Quality, Skew, Source, TOLD_UNSUPPORTED, Tone, browser_test, comes_in, in_some_window, only_codec,
+    CONCEALED_MAX, PROBE, Quality, Skew, Source, TOLD_UNSUPPORTED, Tone, browser_test, comes_in,
+    in_some_window, only_codec,
 };
 
 const SOON: Duration = Duration::from_secs(15);
@@ -275,7 +276,12 @@ async fn ten_pages_agree(pages: &[Page]) -> Result<(), String> {
     }
     for (index, quality) in measured.iter().enumerate() {
         let others: Vec<u8> = (1..=10).filter(|id| usize::from(*id) != index + 1).collect();
-        quality.check_each(&format!("p{}", index + 1), &others, |id| sent[usize::from(id) - 1])?;
+        quality.check_each(
+            &format!("p{}", index + 1),
+            &others,
+            |id| sent[usize::from(id) - 1],
+            CONCEALED_MAX,
+        )?;
     }
     Ok(())
 }

@@ -122,6 +122,9 @@ pub struct Quality {
     pub paint_gap_ms: f64,
 }
 
+/// Share of the sound that may be made up.
+pub const CONCEALED_MAX: f64 = 0.01;
+
 /// What a publisher has sent while somebody measured its picture.
 #[derive(Clone, Copy, Debug)]
 pub struct Source {
@@ -180,15 +183,17 @@ impl Quality {
     /// The gates: the right pictures and no other, moving at nine tenths of the source's rate, none frozen; sound in
     /// which less than one sample in a hundred is made up.
     pub fn check(&self, who: &str, expected_ids: &[u8], source_fps: f64) -> Result<(), String> {
-        self.check_each(who, expected_ids, |_| Source { fps: source_fps, stood_still: false })
+        let source = |_| Source { fps: source_fps, stood_still: false };
+        self.check_each(who, expected_ids, source, CONCEALED_MAX)
     }
 
-    /// As [`Quality::check`], with what each publisher sent.
+    /// As [`Quality::check`], with what each publisher sent, and how much of the sound may be made up.
     pub fn check_each(
         &self,
         who: &str,
         expected_ids: &[u8],
         source: impl Fn(u8) -> Source,
+        concealed_max: f64,
     ) -> Result<(), String> {
         let fail = |what: &str| Err(format!("{who}: {what}\n{self:#?}"));
         let mut seen: Vec<u8> = self.video.iter().flat_map(|video| video.ids.iter().copied()).collect();
@@ -219,7 +224,7 @@ impl Quality {
         }
         let samples: f64 = self.audio.iter().map(|audio| audio.samples).sum();
         let concealed: f64 = self.audio.iter().map(|audio| audio.concealed).sum();
-        if samples <= 0.0 || concealed / samples >= 0.01 {
+        if samples <= 0.0 || concealed / samples >= concealed_max {
             return fail(&format!("{concealed} of {samples} samples were concealed"));
         }
         if self.audio.iter().any(|audio| audio.energy <= 0.0) {
