@@ -124,13 +124,12 @@ impl Publisher {
         }
         let bound = self.bindings.bind(incoming, &self.tracks, tracks)?;
         let track = tracks.get_mut(bound.track.0).ok_or(DropReason::UnknownStream)?;
-        if let Some(range) = incoming.extensions.video_layers_allocation {
-            let before = track.allocation;
-            let told = VideoLayersAllocation::parse(range.of(incoming.packet));
-            track.allocation = match (told, &before) {
-                (Some(told), Some(before)) => Some(told.with_sizes_of(before)),
-                (told, _) => told.or(before),
-            };
+        let allocation = incoming.extensions.video_layers_allocation;
+        if let Some(told) =
+            allocation.and_then(|range| VideoLayersAllocation::parse(range.of(incoming.packet)))
+        {
+            let before = track.allocation.as_ref();
+            track.allocation = Some(before.map_or(told, |before| told.with_sizes_of(before)));
         }
         if bound.rtx {
             counters.rtx_received += 1;
